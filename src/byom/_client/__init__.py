@@ -1,0 +1,1 @@
+"""The client library's engine room; its public names are in `byom.client`."""

@@ -1,0 +1,1 @@
+"""What exists: connections, models, users, keys, prices, settings, secrets."""

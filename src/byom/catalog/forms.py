@@ -1,0 +1,157 @@
+"""What a caller may write: one form for creating, editing and declaring each thing of the catalog.
+
+A form is a whole thing; an edit is a mapping of some of its fields (RFC 7396: ``None`` goes back to the default).
+Money is dollars, as a decimal string or number; durations are seconds.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from byom.catalog.snapshot import CachePolicy, Circuit, Retry
+from byom.types.limits import Period, Window
+from byom.types.target import NetworkPolicy, Timeouts
+
+ConnectionKind = Literal["endpoint", "builtin", "weights", "function", "plugin", "class"]
+Role = Literal["inference", "admin"]
+StreamUsage = Literal["ask", "never"]
+MissingUsage = Literal["estimate", "fail", "free"]
+MaxTokensField = Literal["as-is", "max_tokens", "max_completion_tokens"]
+
+
+Positive = Annotated[int, Meta(gt=0)]
+PositiveSeconds = Annotated[float, Meta(gt=0)]
+Seconds = Annotated[float, Meta(ge=0)]
+
+
+class Form(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """Base of the forms: unknown fields are errors, and secrets stay out of ``repr``."""
+
+
+class BudgetForm(Form, kw_only=True, frozen=True):
+    """At most ``amount`` dollars in each calendar period (UTC)."""
+
+    amount: Decimal
+    period: Period = "month"
+
+
+class LimitsForm(Form, kw_only=True, frozen=True):
+    """Limits as people write them. Every field that is given holds; they do not replace one another."""
+
+    requests_per_minute: Positive | None = None
+    tokens_per_minute: Positive | None = None
+    rate_limit: tuple[Positive, PositiveSeconds] | None = None
+    """``[n_requests, seconds]``."""
+    windows: tuple[Window, ...] = ()
+    """Any further window, for example ``{unit = "tokens", amount = 1000000, seconds = 86400}``."""
+    concurrency: Positive | None = None
+    budget: BudgetForm | tuple[BudgetForm, ...] | None = None
+    max_wait: Seconds = 0.0
+    """Seconds that a call over a limit waits before it is refused; 0 refuses at once."""
+
+
+class PriceForm(Form, kw_only=True, frozen=True):
+    """Dollars per million tokens; ``request`` is dollars per call. ``None`` for a part: charged as its whole."""
+
+    input: Decimal
+    output: Decimal
+    cached_input: Decimal | None = None
+    cache_write: Decimal | None = None
+    audio_input: Decimal | None = None
+    audio_output: Decimal | None = None
+    request: Decimal = Decimal(0)
+
+
+class ConnectionForm(Form, kw_only=True, frozen=True):
+    """How to reach a provider or a piece of code."""
+
+    name: str
+    kind: ConnectionKind = "endpoint"
+    url: str | None = None
+    """Any form that people paste; stored as ``scheme://host[:port]/path`` up to ``/v1``. Required for ``endpoint``."""
+    base_path: str | None = None
+    """The path before the routes where a check found it (``""``: none); ``None``: taken from ``url``."""
+    key: str | None = None
+    """Write-only. Sent as ``Authorization: Bearer <key>`` to the host of ``url`` and nowhere else."""
+    headers: dict[str, str] = {}
+    """Further headers. Those that look like credentials are stored as secrets, write-only."""
+    timeouts: Timeouts = Timeouts()
+    retry: Retry = Retry()
+    circuit: Circuit = Circuit()
+    limits: LimitsForm = LimitsForm()
+    verify_tls: bool = True
+    ca_file: str | None = None
+    stream_usage: StreamUsage = "ask"
+    missing_usage: MissingUsage = "estimate"
+    max_tokens_field: MaxTokensField = "as-is"
+    enabled: bool = True
+    options: dict[str, Any] = {}
+    """What the kind needs besides (spec, module, plugin folder). Never a secret."""
+
+    def __repr__(self) -> str:
+        return f"ConnectionForm(name={self.name!r}, kind={self.kind!r})"
+
+
+class ModelForm(Form, kw_only=True, frozen=True):
+    """One usable name. ``None`` in a policy field means: as its connection has it."""
+
+    name: str
+    connection: str
+    upstream_model: str | None = None
+    """The name that the upstream knows; ``None``: the same."""
+    abilities: frozenset[str] | None = None
+    """Some of chat, generate, embed, rerank, vision, tools, json; ``None``: chat."""
+    context_window: Positive | None = None
+    dimensions: Positive | None = None
+    price: PriceForm | None = None
+    """This model's own price; it goes before every other one."""
+    fallbacks: tuple[str, ...] = ()
+    limits: LimitsForm = LimitsForm()
+    cache: CachePolicy | None = None
+    timeouts: Timeouts | None = None
+    retry: Retry | None = None
+    stream_usage: StreamUsage | None = None
+    missing_usage: MissingUsage | None = None
+    max_tokens_field: MaxTokensField | None = None
+    enabled: bool = True
+    details: dict[str, Any] = {}
+    """What a probe found out, by name."""
+
+
+class UserForm(Form, kw_only=True, frozen=True):
+    name: str
+    role: Role = "inference"
+    disabled: bool = False
+    """Stops all keys of the user at once."""
+    limits: LimitsForm = LimitsForm()
+
+
+class KeyForm(Form, kw_only=True, frozen=True):
+    """A caller's key. ``role="admin"`` also opens the management API."""
+
+    name: str
+    user: str = "admin"
+    role: Role = "inference"
+    models: tuple[str, ...] | None = None
+    """Names this key may use; ``None``: all."""
+    limits: LimitsForm = LimitsForm()
+    expires_at: float | None = None
+    """Seconds since the epoch; ``None``: never."""
+
+
+class SettingsForm(Form, kw_only=True, frozen=True):
+    """Settings that take effect without a restart; the same names as `byom.catalog.snapshot.GatewaySettings`."""
+
+    max_body_bytes: Positive = 64 * 1024 * 1024
+    keepalive_seconds: PositiveSeconds = 15.0
+    default_connection: str | None = None
+    require_price: bool = False
+    unauthenticated_limits: LimitsForm = LimitsForm()
+    idempotency_seconds: Seconds = 120.0
+    cache_bytes: Annotated[int, Meta(ge=0)] = 64 * 1024 * 1024
+    log_content: bool = False
+    network: NetworkPolicy = NetworkPolicy()

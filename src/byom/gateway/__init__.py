@@ -1,0 +1,1 @@
+"""The byte path: authenticate, admit, forward, tee, settle."""

@@ -1,0 +1,142 @@
+"""The bytes of the gateway's own answers: errors in OpenAI's form, header lines, upstream errors made fit to pass."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import msgspec
+
+from byom.errors import (
+    ByomError,
+    Unavailable,
+    UpstreamAuth,
+    UpstreamError,
+    UpstreamOverloaded,
+    UpstreamTimeout,
+)
+
+JSON = b"content-type: application/json\r\n"
+EVENT_STREAM = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+MAX_ERROR_BODY = 64 * 1024
+_encode = msgspec.json.encode
+_UNSAFE = re.compile(rb"[^\x20-\x7e]")
+
+
+def header(name: bytes, value: bytes) -> bytes:
+    """One header line; bytes that could end it or hide in it are replaced."""
+    return name + b": " + _UNSAFE.sub(b"?", value) + b"\r\n"
+
+
+def error_headers(error: ByomError, request_id: str) -> bytes:
+    lines = JSON + header(b"x-request-id", request_id.encode("latin-1", "replace"))
+    if error.retry_after is not None:
+        seconds = max(0.0, error.retry_after)
+        lines += b"retry-after: %d\r\nretry-after-ms: %d\r\n" % (math.ceil(seconds), math.ceil(seconds * 1000))
+    if isinstance(error, UpstreamError):
+        # The hub has tried as often as it was told to: an SDK that tries again would multiply the attempts.
+        lines += b"x-should-retry: false\r\n"
+    elif isinstance(error, Unavailable):
+        lines += b"x-should-retry: true\r\n"
+    return lines
+
+
+def passed_error_headers(request_id: bytes, retry_after: float | None, *, last: bool) -> bytes:
+    """For an upstream's error that passes; ``last``: the hub has tried several times already."""
+    lines = JSON + header(b"x-request-id", request_id)
+    if retry_after is not None:
+        lines += b"retry-after: %d\r\nretry-after-ms: %d\r\n" % (math.ceil(retry_after), math.ceil(retry_after * 1000))
+    if last:
+        lines += b"x-should-retry: false\r\n"
+    return lines
+
+
+def error_body(error: ByomError) -> bytes:
+    return _encode(error.body())
+
+
+def error_event(error: ByomError) -> bytes:
+    """An error in the middle of an event stream; OpenAI's SDKs raise on it."""
+    return b"data: " + _encode(error.body()) + b"\n\n"
+
+
+def is_openai_error(body: bytes) -> bool:
+    """True for ``{"error": {"message": …}}``, what OpenAI's SDKs know how to read."""
+    try:
+        parsed = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return isinstance(parsed, dict) and isinstance(parsed.get("error"), dict) and "message" in parsed["error"]
+
+
+def upstream_failure(status: int, body: bytes, retry_after: float | None, secret: str | None) -> ByomError | None:
+    """What the caller is told of an upstream's error; ``None`` when the answer passes as it is.
+
+    The caller's own mistakes (most of 4xx) pass. A rejection of the key that is stored here is not the caller's, and
+    its text may quote that key, so neither its status nor its text passes.
+    """
+    if status in (401, 403):
+        return UpstreamAuth(
+            f"The model's server rejected the key that is stored for this connection (HTTP {status}). "
+            "An administrator has to enter a valid one: byom connect NAME --url URL --key-stdin"
+        )
+    if status == 429 or status < 500:
+        return None
+    message = _message(body)
+    if secret:
+        message = message.replace(secret.removeprefix("Bearer "), "[key]")
+    text = f"The model's server answered HTTP {status}" + (f": {message}" if message else ".")
+    kind: type[UpstreamError] = UpstreamError
+    if status in (503, 529):
+        kind = UpstreamOverloaded
+    elif status == 504:
+        kind = UpstreamTimeout
+    return kind(text, retry_after=retry_after)
+
+
+def wrap_error(status: int, body: bytes) -> bytes:
+    """OpenAI's form around an error that came in another one (plain text, FastAPI's ``detail``, HTML)."""
+    kind = "rate_limit_error" if status == 429 else "invalid_request_error"
+    code = "rate_limit_exceeded" if status == 429 else None
+    message = _message(body) or f"The model's server answered HTTP {status}."
+    return _encode({"error": {"message": message, "type": kind, "param": None, "code": code}})
+
+
+def _message(body: bytes) -> str:
+    """The readable part of an error's body, at most 500 characters."""
+    try:
+        parsed: Any = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        text = body[:2000].decode("utf-8", "replace")
+        return re.sub(r"<[^>]*>|\s+", " ", text).strip()[:500]
+    if isinstance(parsed, dict):
+        for name in ("error", "message", "detail"):
+            found = parsed.get(name)
+            if isinstance(found, dict):
+                found = found.get("message")
+            if found:
+                return (found if isinstance(found, str) else str(_encode(found), "utf-8"))[:500]
+    return str(parsed)[:500]
+
+
+def retry_after(headers: dict[bytes, bytes]) -> float | None:
+    """Seconds from ``retry-after-ms`` or ``Retry-After`` (a number or an HTTP date); ``None`` without either."""
+    exact = headers.get(b"retry-after-ms")
+    try:
+        if exact is not None:
+            return max(0.0, float(exact) / 1000)
+        value = headers.get(b"retry-after")
+        return None if value is None else _seconds(value.decode("latin-1"))
+    except ValueError:
+        return None
+
+
+def _seconds(value: str) -> float | None:
+    if value.strip().replace(".", "", 1).isdigit():
+        return float(value)
+    from datetime import UTC, datetime
+    from email.utils import parsedate_to_datetime
+
+    when = parsedate_to_datetime(value)
+    return max(0.0, (when - datetime.now(UTC)).total_seconds())

@@ -1,0 +1,486 @@
+"""One call from its admission to its ledger row: a state machine that the two sockets drive.
+
+On the common path - admitted at once, an idle upstream connection at hand, answered - it runs without a task, a
+future or a timer of its own. Whatever has to wait (a limit, a new connection, a retry) is done in one task.
+
+    start ─ admit ─► dispatch ─► on_head ─► on_data … ─► on_end ─► account, answer
+                │        ▲          │ failure before the first byte
+              task       └─ retry ◄─┘ (another attempt, another model)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Coroutine, Sequence
+from time import perf_counter, time
+from typing import TYPE_CHECKING, Any
+
+from byom.errors import ByomError, CircuitOpen, Unavailable, UpstreamError, UpstreamProtocol, UpstreamTimeout
+from byom.gateway import account, admission, answers, paths, replies
+from byom.gateway import envelope as envelopes
+from byom.gateway.delivery import Delivery
+from byom.ledger.row import Attempt
+
+if TYPE_CHECKING:
+    from byom.catalog.snapshot import Route
+    from byom.gateway.cache import Kept
+    from byom.gateway.delivery import Keep
+    from byom.gateway.envelope import Envelope
+    from byom.gateway.gateway import Gateway
+    from byom.gateway.http.outbound import Outbound
+    from byom.gateway.plan import Plan
+    from byom.gateway.replies import Reply
+    from byom.gateway.request import CallHead, Downstream
+    from byom.gateway.upstreams import Upstream
+    from byom.ledger.row import State
+    from byom.limits.limiter import Grant
+
+log = logging.getLogger("byom.gateway")
+RETRYABLE = frozenset({408, 409, 429})
+"""Error statuses below 500 that may pass by themselves."""
+STREAM_OPTIONS = frozenset({"chat/completions", "completions"})
+"""Routes that know ``stream_options``."""
+
+
+class Exchange:
+    """``keep``: is given a good answer (status, header lines, body) to keep it, for a cache."""
+
+    # Class attributes stand for what most calls never change, so that a call sets only what is its own.
+    grants: Sequence[Grant] = ()
+    attempts = 0
+    attempt_list: list[Attempt] | None = None
+    upstream_time = 0.0
+    """Seconds that attempts took which have ended."""
+    waited = 0.0
+    first_token: float | None = None
+    error = ""
+    finished = False
+    on_finish: Callable[[], None] | None = None
+    keep: Keep | None = None
+    announced_length: int | None = None
+    delivery: Delivery | None = None
+    reply: Reply | None = None
+    last_data = 0.0
+    _attempts_here = 0
+    _body: bytes | None = None
+    _conn: Outbound | None = None
+    _fallbacks: tuple[str, ...] | None = None
+    _fresh_only = False
+    _sent_at = 0.0
+    _task: asyncio.Task[None] | None = None
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        head: CallHead,
+        body: bytes,
+        down: Downstream,
+        plan: Plan,
+        envelope: Envelope,
+        started: float,
+    ) -> None:
+        self.gateway = gateway
+        self.head = head
+        self.body = body
+        self.down = down
+        self.plan = plan
+        self.route: Route = plan.route
+        self.upstream: Upstream = plan.upstream
+        self.envelope = envelope
+        self.started = started
+        self.at = int(time() * 1_000_000)
+        self.id = gateway.new_id()
+
+    # -- sending
+
+    def start(self) -> None:
+        """Admit the call and send it on its way; what goes wrong is answered, never raised."""
+        self.gateway.active.add(self)
+        if self.plan.steps:
+            waiting = admission.admit(self)
+            if waiting is not None:
+                self._spawn(waiting)
+                return
+            if self.finished:
+                return
+        self.dispatch()
+
+    def dispatch(self) -> None:
+        """Make one attempt at the present route."""
+        if self.finished:
+            return
+        self.attempts += 1
+        self._attempts_here += 1
+        name = self.route.connection
+        if not self.route.target.host:
+            self.attempt_failed(Unavailable(f"The connection {name!r} is not running now.", retry_after=1.0))
+            return
+        upstream = self.upstream
+        refused = upstream.breaker.refused_for()
+        if refused:
+            text = f"The connection {name!r} failed several times in a row and is left alone for {refused:.0f} s more."
+            self.attempt_failed(CircuitOpen(text, retry_after=refused), fault=False)
+            return
+        upstream.breaker.earn(self.route.retry.budget)
+        connection = None if self._fresh_only else upstream.pool.take()
+        if connection is None:
+            self._spawn(self._connect())
+        else:
+            self._send(connection)
+
+    async def _connect(self) -> None:
+        self._sent_at = perf_counter()
+        connection = await self.upstream.pool.connect(self.route.timeouts.connect)
+        if self.finished:
+            connection.abandon()
+            return
+        self._send(connection)
+
+    def _send(self, connection: Outbound) -> None:
+        body = self._body
+        if body is None:
+            body = self._body = self._prepare_body()
+        self._conn = connection
+        head = b"%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n" % (self.plan.head, self.public_id, len(body))
+        self._sent_at = self.last_data = perf_counter()
+        connection.send(self, head, body)
+
+    def _prepare_body(self) -> bytes:
+        route, envelope = self.route, self.envelope
+        if self.plan.kind.raw:
+            return paths.rename_model(self.head, self.body, envelope.model, route.upstream_model)
+        return envelopes.rewrite(
+            self.body,
+            envelope,
+            model=route.upstream_model,
+            ask_usage=bool(envelope.stream) and route.stream_usage == "ask" and self.head.path in STREAM_OPTIONS,
+            max_tokens_field=route.max_tokens_field,
+        )
+
+    # -- the answer arrives (byom.gateway.http.outbound.Receiver)
+
+    def on_whole(self, status: int, headers: dict[bytes, bytes], data: bytes) -> None:
+        """A whole answer in one read: the common case, and the same as `on_head`, `on_data`, `on_end`."""
+        self.last_data = now = perf_counter()
+        if status == 200 and not self.streams and self.keep is None and self.delivery is None:
+            answer = replies.plain_answer(headers, data)
+            if answer is not None:
+                self._conn = None
+                self.upstream_time += now - self._sent_at
+                self.upstream.breaker.succeeded()
+                usage = answer.usage.tokens() if answer.usage is not None else None
+                if usage is None and self.plan.counted and self.route.missing_usage != "free":
+                    usage = account.estimate(self, len(data) // 4)
+                account.close(self, 200, "ok", usage, answer.id or "")
+                self.down.respond(200, answers.JSON + self._own_headers(), data)
+                return
+        self._end_attempt()
+        self.reply = reply = replies.for_head(self, status, headers)
+        if data:
+            reply.on_data(data)
+        reply.on_end()
+
+    def on_head(self, status: int, headers: dict[bytes, bytes]) -> None:
+        self.last_data = perf_counter()
+        self.reply = replies.for_head(self, status, headers)
+
+    def on_data(self, data: bytes) -> None:
+        self.last_data = perf_counter()
+        assert self.reply is not None
+        self.reply.on_data(data)
+
+    def on_end(self) -> None:
+        self._end_attempt()
+        assert self.reply is not None
+        self.reply.on_end()
+
+    def on_failure(self, error: Exception, *, untouched: bool) -> None:
+        self._end_attempt()
+        if not isinstance(error, ByomError):
+            error = UpstreamProtocol("The hub could not read the answer of the model's server.")
+        if untouched and not self._fresh_only:
+            self._fresh_only = True
+            self.attempts -= 1
+            self._attempts_here -= 1
+            self.dispatch()
+        else:
+            self.attempt_failed(error)
+
+    def _end_attempt(self) -> None:
+        self._conn = None
+        self.upstream_time += perf_counter() - self._sent_at
+
+    @property
+    def _answering(self) -> bool:
+        """Bytes of an answer have gone to the caller, so there can be no other attempt."""
+        return self.begun and self.reply is not None and self.reply.good
+
+    @property
+    def begun(self) -> bool:
+        """The status line has gone out."""
+        return self.delivery is not None and self.delivery.begun
+
+    def upstream_refused(self, status: int, body: bytes, retry_after: float | None) -> None:
+        """The upstream answered with an error status."""
+        failure = answers.upstream_failure(status, body, retry_after, self.route.target.authorization)
+        if failure is not None:
+            self.attempt_failed(failure, status=status, fault=status >= 500)
+            return
+        code = f"http_{status}"
+        self.upstream.breaker.succeeded()
+        if status in RETRYABLE and self._retry(status, code, retry_after):
+            return
+        if status == 429 and self._fall_back(status, code):
+            return
+        if status < 400:
+            self.fail(UpstreamProtocol(f"The model's server answered with a redirect (HTTP {status})."))
+            return
+        if not answers.is_openai_error(body):
+            body = answers.wrap_error(status, body)
+        self.error = code
+        account.close(self, status, "error", None)
+        if self.delivery is not None and self.delivery.begun:
+            self.delivery.break_off(b"data: " + body.replace(b"\n", b" ") + b"\n\n")
+            return
+        lines = answers.passed_error_headers(self.public_id, retry_after, last=self.attempts > 1)
+        self.down.respond(status, lines, body)
+
+    # -- attempts
+
+    def attempt_failed(self, error: ByomError, *, status: int = 0, fault: bool = True) -> None:
+        """This attempt came to nothing: make another one, or tell the caller. ``fault``: of the upstream."""
+        breaker = self.upstream.breaker
+        if not fault:
+            breaker.gave_up()
+        elif isinstance(error, UpstreamError) and breaker.failed(self.route.circuit):
+            log.warning("circuit opened", extra={"connection": self.route.connection, "code": error.code})
+        if self._answering:
+            self.answer_broke(error)
+            return
+        again = error.retryable and not isinstance(error, CircuitOpen)
+        if again and self._retry(status, error.code, error.retry_after):
+            return
+        if not self._fall_back(status, error.code):
+            self.fail(error)
+
+    def _note_attempt(self, status: int, code: str) -> None:
+        if self.attempt_list is None:
+            self.attempt_list = []
+        taken = (perf_counter() - self._sent_at) * 1000 if self._sent_at else 0.0
+        self.attempt_list.append(Attempt(self.route.connection, self.route.name, status, code, round(taken, 3)))
+
+    def _retry(self, status: int, code: str, retry_after: float | None) -> bool:
+        settings = self.route.retry
+        if self._attempts_here >= settings.attempts:
+            return False
+        delay = min(settings.max_delay, settings.base_delay * 2 ** (self._attempts_here - 1))
+        delay *= random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, hides nothing
+        if retry_after is not None:
+            if retry_after > settings.max_retry_after:
+                return False
+            delay = max(retry_after, 0.0)
+        if not self.upstream.breaker.spend_retry():
+            return False
+        self._note_attempt(status, code)
+        self.gateway.figures.of(self.route.name).retries += 1
+        self._spawn(self._again(delay))
+        return True
+
+    async def _again(self, delay: float) -> None:
+        self.reply = None
+        await asyncio.sleep(delay)
+        self.dispatch()
+
+    def _fall_back(self, status: int, code: str) -> bool:
+        """Go on with the next fallback model that can do what the request needs."""
+        if self._fallbacks is None:
+            self._fallbacks = self.route.fallbacks
+        while self._fallbacks and not self.plan.kind.raw:
+            name, self._fallbacks = self._fallbacks[0], self._fallbacks[1:]
+            route = self.gateway.snapshot.routes.get(name)
+            if route is None or not admission.suits(self, route):
+                continue
+            self._note_attempt(status, code)
+            admission.leave_route(self)
+            self.plan = self.gateway.plan(self.head, route, self.plan.kind)
+            self.route = route
+            self.upstream = self.plan.upstream
+            self._attempts_here = 0
+            self._body = None
+            self._fresh_only = False
+            self.reply = None
+            self._spawn(self._enter_fallback())
+            return True
+        return False
+
+    async def _enter_fallback(self) -> None:
+        refusal = await admission.enter_route(self)
+        if refusal is None:
+            self.dispatch()
+        elif not self._fall_back(429, "rate_limit_exceeded"):
+            admission.refuse(self, refusal)
+
+    # -- the answer leaves
+
+    @property
+    def streams(self) -> bool:
+        """The caller asked for an event stream of a route that the gateway understands."""
+        return self.envelope.stream is True and not self.plan.kind.raw
+
+    @property
+    def raw(self) -> bool:
+        return self.plan.kind.raw
+
+    def _deliver(self) -> Delivery:
+        if self.delivery is None:
+            self.delivery = Delivery(self.down, self.started, self.keep)
+        return self.delivery
+
+    def begin_answer(self, kind: bytes, length: int | None) -> None:
+        self._deliver().begin(kind, self._own_headers(), length)
+
+    def write(self, data: bytes) -> None:
+        now = self.last_data
+        if self.first_token is None:
+            self.first_token = now - self.started
+        assert self.delivery is not None
+        if not self.delivery.write(data, now) and self._conn is not None:
+            self._conn.pause()
+
+    def complete(self) -> None:
+        """The answer has been passed on and was whole."""
+        self.upstream.breaker.succeeded()
+        self._close(200, "ok")
+        assert self.delivery is not None
+        self.delivery.finish()
+
+    def complete_with(self, body: bytes) -> None:
+        """The answer is this one, and nothing of it has gone out yet."""
+        self.upstream.breaker.succeeded()
+        self._close(200, "ok")
+        self._deliver().whole(body, self._own_headers())
+
+    def _close(self, status: int, state: State) -> None:
+        reply = self.reply
+        usage = account.usage_of(self, status, state, reply)
+        account.close(self, status, state, usage, reply.answer_id if reply is not None else "")
+
+    def answer_broke(self, error: ByomError | None) -> None:
+        """The answer broke off after its beginning; ``None``: the upstream has said so itself in an event."""
+        self.error = error.code if error is not None else "upstream_stream_error"
+        self._close(200, "error")
+        self._drop_connection()
+        if isinstance(self.reply, replies.StreamReply):
+            self._deliver().break_off(answers.error_event(error) if error is not None else b"")
+        else:
+            self.down.abort()
+
+    def fail(self, error: ByomError, *, state: State = "error") -> None:
+        """The call ends with an error; nothing of an answer has gone out."""
+        if self.finished:
+            return
+        self.error = error.code
+        account.close(self, error.status, state, None)
+        self._drop_connection()
+        self._deliver().error(error, self.head.request_id or self.id)
+
+    def answer_from_cache(self, kept: Kept) -> None:
+        """Answer with what was kept of an earlier call; it costs nothing and goes to no upstream."""
+        account.close(self, kept.status, "cached", None)
+        lines = kept.content_type + b"x-request-id: %b\r\nx-byom-cache: hit\r\n" % self.public_id
+        self.down.respond(kept.status, lines, kept.body)
+
+    def _own_headers(self) -> bytes:
+        added = (perf_counter() - self.started - self.waited - self.upstream_time - self.open_attempt()) * 1000
+        lines = b"x-request-id: %b\r\nx-byom-overhead-ms: %.3f\r\n" % (self.public_id, max(0.0, added))
+        if self.attempts > 1:
+            lines += b"x-byom-attempts: %d\r\n" % self.attempts
+            lines += answers.header(b"x-byom-model", self.route.name.encode())
+        return lines
+
+    @property
+    def public_id(self) -> bytes:
+        return (self.head.request_id or self.id).encode("latin-1")
+
+    def open_attempt(self) -> float:
+        """Seconds since the attempt under way was sent; 0 without one."""
+        return perf_counter() - self._sent_at if self._conn is not None else 0.0
+
+    # -- the caller (byom.gateway.request.Caller)
+
+    def on_disconnect(self) -> None:
+        if self.finished:
+            return
+        self.error = "client_disconnected"
+        self._close(499, "cancelled")
+        self.upstream.breaker.gave_up()
+        self._stop_waiting()
+        self._drop_connection()
+
+    def on_drain(self) -> None:
+        if self.delivery is not None and self.delivery.stalled_since:
+            self.delivery.stalled_since = 0.0
+            self.last_data = perf_counter()
+            if self._conn is not None:
+                self._conn.resume()
+
+    # -- time, as byom.gateway.clock tells it
+
+    @property
+    def sent_at(self) -> float:
+        """When the attempt under way was sent; 0 without one."""
+        return self._sent_at if self._conn is not None else 0.0
+
+    def time_out(self, message: str, *, retry: bool) -> None:
+        error = UpstreamTimeout(message)
+        self._stop_waiting()
+        if self._conn is not None:
+            self.upstream_time += perf_counter() - self._sent_at
+            self._drop_connection()
+        if retry or self._answering:
+            self.attempt_failed(error)
+        else:
+            self.upstream.breaker.failed(self.route.circuit)
+            self.fail(error)
+
+    def keep_alive(self, now: float) -> None:
+        self._deliver().comment(b"" if self.begun else self._own_headers(), now)
+
+    def stop(self) -> None:
+        """End the call because the hub stops."""
+        if self.finished:
+            return
+        error = Unavailable("The hub is shutting down.", retry_after=1.0)
+        self._stop_waiting()
+        if self._answering:
+            self.answer_broke(error)
+        else:
+            self.fail(error)
+
+    # -- tasks
+
+    def _drop_connection(self) -> None:
+        connection, self._conn = self._conn, None
+        if connection is not None:
+            connection.abandon()
+
+    def _stop_waiting(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self._task = self.gateway.loop.create_task(self._run(work))
+
+    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except ByomError as error:
+            if not self.finished:
+                if self._sent_at:
+                    self.upstream_time += perf_counter() - self._sent_at
+                self.attempt_failed(error)
+        except Exception:
+            log.exception("a fault of the hub in call %s", self.id)
+            self.fail(ByomError(f"A fault of the hub; its log has the details under {self.id}."))

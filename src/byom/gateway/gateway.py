@@ -1,0 +1,347 @@
+"""The gateway: who calls, what is asked for, and off it goes. Everything it reads is in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from byom.catalog.keys import authenticate
+from byom.errors import (
+    BadRequest,
+    ByomError,
+    MethodNotAllowed,
+    ModelNotFound,
+    NotFound,
+    PriceRequired,
+    Unauthenticated,
+    Unavailable,
+)
+from byom.gateway import account, answers, clock, listing, paths
+from byom.gateway import envelope as envelopes
+from byom.gateway.cache import AnswerStore, cache_key, cacheable
+from byom.gateway.exchange import Exchange
+from byom.gateway.http.body import inflate
+from byom.gateway.idempotency import Idempotency
+from byom.gateway.metrics import Figures
+from byom.gateway.ownership import Ownership
+from byom.gateway.plan import Plan
+from byom.gateway.upstreams import Upstream
+from byom.upstream.network import resolve
+
+if TYPE_CHECKING:
+    from byom.catalog.snapshot import CallerKey, GatewaySettings, Route, Snapshot
+    from byom.gateway.http.pool import Pool
+    from byom.gateway.paths import Kind
+    from byom.gateway.request import Caller, CallHead, Downstream
+    from byom.ledger.row import Row
+    from byom.limits.limiter import Limiter
+    from byom.types.target import Target
+
+log = logging.getLogger("byom.gateway")
+SWEEP_SECONDS = 0.1
+MAX_PLANS = 64
+
+
+class Gateway:
+    """Belongs to one event loop. ``record`` puts a ledger row on disk; ``no_auth`` lets everybody in."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        *,
+        limiter: Limiter,
+        record: Callable[[Row], None],
+        new_id: Callable[[], str],
+        loop: asyncio.AbstractEventLoop,
+        no_auth: bool = False,
+    ) -> None:
+        self.snapshot = snapshot
+        self.limiter = limiter
+        self.record = record
+        self.new_id = new_id
+        self.loop = loop
+        self.no_auth = no_auth
+        self.seen: set[str] = set()
+        """Ids of keys that were used since somebody last looked."""
+        self.figures = Figures()
+        self.active: set[Exchange] = set()
+        self.cache = AnswerStore(snapshot.settings.cache_bytes)
+        self.idempotency = Idempotency()
+        self.ownership = Ownership()
+        self.refusing: ByomError | None = None
+        """Why no call is taken now."""
+        self._upstreams: dict[str, Upstream] = {}
+        self._retired: list[Pool] = []
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    # -- life
+
+    def start(self) -> None:
+        self._schedule(self.loop.time() + SWEEP_SECONDS)
+
+    def swap(self, snapshot: Snapshot) -> None:
+        """Use another catalog from now on. Calls under way go on with what they began with."""
+        self.snapshot = snapshot
+        self.cache.max_bytes = snapshot.settings.cache_bytes
+        named = {route.connection_id for route in snapshot.models}
+        for connection_id in [known for known in self._upstreams if known not in named]:
+            pool = self._upstreams.pop(connection_id).pool
+            pool.close()
+            self._retired.append(pool)
+
+    async def drain(self, seconds: float) -> int:
+        """Let the calls under way end, for at most ``seconds``; stop the rest. How many had to be stopped."""
+        self.refusing = Unavailable("The hub is shutting down.", retry_after=1.0)
+        deadline = self.loop.time() + seconds
+        while self.active and self.loop.time() < deadline:  # noqa: ASYNC110 - an event would cost each call
+            await asyncio.sleep(0.05)
+        left = list(self.active)
+        for exchange in left:
+            exchange.stop()
+        return len(left)
+
+    def close(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for upstream in self._upstreams.values():
+            upstream.pool.close()
+
+    def _schedule(self, due: float) -> None:
+        self._sweeper = self.loop.call_at(due, self._sweep, due)
+
+    def _sweep(self, due: float) -> None:
+        lag = max(0.0, self.loop.time() - due)
+        self.figures.loop_lag.observe(lag)
+        self.figures.loop_lag_last = lag
+        now = perf_counter()
+        keepalive = self.snapshot.settings.keepalive_seconds
+        for exchange in list(self.active):
+            clock.sweep(exchange, now, keepalive)
+        for upstream in self._upstreams.values():
+            upstream.pool.expire(monotonic())
+        self._retired = [pool for pool in self._retired if not pool.retired]
+        self.idempotency.expire()
+        self._schedule(self.loop.time() + SWEEP_SECONDS)
+
+    def upstream(self, route: Route) -> Upstream:
+        upstream = self._upstreams.get(route.connection_id)
+        if upstream is None:
+            upstream = self._upstreams[route.connection_id] = Upstream(route.connection, route.target, self._resolve)
+        elif upstream.target is not route.target:
+            old = upstream.retarget(route.target)
+            if old is not None:
+                self._retired.append(old)
+        return upstream
+
+    async def _resolve(self, target: Target) -> list[str]:
+        addresses = await resolve(target.host, target.port, self.snapshot.network, trusted=target.trusted)
+        return [address.ip for address in addresses]
+
+    # -- calls
+
+    def authenticate(self, token: str | None) -> CallerKey | None:
+        """Who calls; ``None`` with ``--no-auth``. Raises `Unauthenticated`."""
+        if self.no_auth:
+            return None
+        try:
+            return authenticate(self.snapshot, token)
+        except Unauthenticated:
+            self.figures.unauthorized += 1
+            raise
+
+    def handle(self, head: CallHead, body: bytes, down: Downstream) -> Caller | None:
+        """Take a call. The answer goes to ``down``, perhaps before this returns; what is returned wants to know
+        when the caller goes away, ``None`` when the call has ended already. Never raises."""
+        started = perf_counter()
+        try:
+            if head.snapshot is not self.snapshot:
+                self._bind(head)
+            caller = head.caller
+            if caller is not None:
+                self.seen.add(caller.id)
+                if caller.expires_at is not None:
+                    self.authenticate(head.token)
+            if self.refusing is not None:
+                raise self.refusing
+            if head.encoding:
+                body = inflate(body, head.encoding, self.settings.max_body_bytes)
+            exchange = self._begin(head, body, down, started)
+            if exchange is None:
+                return None
+            if head.idempotency_key or exchange.route.cache is not None:
+                return self._replay_or_start(exchange)
+            exchange.start()
+            return exchange
+        except ByomError as error:
+            self.refuse(head.request_id, down, error)
+        except Exception:
+            log.exception("a fault of the hub")
+            self.refuse(head.request_id, down, ByomError("A fault of the hub; its log has the details."))
+        return None
+
+    def refuse(self, request_id: str, down: Downstream, error: ByomError) -> None:
+        headers = answers.error_headers(error, request_id or self.new_id())
+        down.respond(error.status, headers, answers.error_body(error))
+
+    def _bind(self, head: CallHead) -> None:
+        """Work out who sends requests with this head, under the catalog as it is now."""
+        head.plans = {}
+        head.caller = self.authenticate(head.token)
+        head.snapshot = self.snapshot
+
+    def _begin(self, head: CallHead, body: bytes, down: Downstream, started: float) -> Exchange | None:
+        """The exchange for this call; ``None`` where the gateway itself has answered."""
+        path = head.path
+        kind = paths.kind_of(head.method, path)
+        if kind.body == "json":
+            envelope = envelopes.read(body)
+            plan = head.plans.get(envelope.model or "")
+            if plan is None:
+                plan = self._plan_for(head, envelope.model, kind)
+            if path == "responses":
+                self.ownership.check_body(body, head.caller)
+        elif path == "models" or path.startswith("models/"):
+            self._list(head, down)
+            return None
+        elif kind.body == "form":
+            envelope = envelopes.Envelope(model=paths.form_model(body))
+            plan = self._plan_for(head, envelope.model, kind)
+        else:
+            envelope = envelopes.Envelope()
+            plan = self.plan(head, self._route_without_model(head, body), kind)
+        exchange = Exchange(self, head, body, down, plan, envelope, started)
+        if kind.raw:
+            exchange.keep = self.ownership.keeper(head.caller)
+        return exchange
+
+    def _replay_or_start(self, exchange: Exchange) -> Caller | None:
+        head, route, caller = exchange.head, exchange.route, exchange.head.caller
+        if route.cache is not None and cacheable(route.cache, exchange.envelope) and not exchange.raw:
+            key = cache_key(head, exchange.body, route, caller.user_id if caller is not None else "")
+            kept = self.cache.get(key)
+            if kept is not None:
+                exchange.answer_from_cache(kept)
+                return None
+            seconds = route.cache.seconds
+            exchange.keep = lambda status, kind, body: self.cache.put(key, status, kind, body, seconds)
+        if head.idempotency_key:
+            return self.idempotency.begin(exchange, caller.id if caller is not None else "")
+        exchange.start()
+        return exchange
+
+    # -- routes
+
+    def _plan_for(self, head: CallHead, name: str | None, kind: Kind) -> Plan:
+        plan = self.plan(head, self.route_for(name, head.caller), kind)
+        if len(head.plans) < MAX_PLANS:
+            head.plans[name or ""] = plan
+        return plan
+
+    def plan(self, head: CallHead, route: Route, kind: Kind) -> Plan:
+        own = head.caller.scopes if head.caller is not None else ()
+        steps = (own, route.scopes) if route.fallbacks else (own + route.scopes,)
+        upstream = self.upstream(route)
+        return Plan(
+            route,
+            kind,
+            upstream,
+            tuple(step for step in steps if step),
+            upstream.head(head),
+            self.figures.of(route.name),
+            counted=head.path in account.COUNTED,
+        )
+
+    def route_for(self, name: str | None, caller: CallerKey | None) -> Route:
+        """The model of this name, if the caller may use it; to others it does not exist."""
+        if not name:
+            raise BadRequest(
+                "The request names no model. Put one of the names that GET /v1/models lists into 'model'.",
+                param="model",
+                code="missing_model",
+            )
+        route = self.snapshot.routes.get(name)
+        allowed = caller.models if caller is not None else None
+        if route is None or (allowed is not None and route.name not in allowed):
+            names = listing.close_names(self.snapshot, allowed, name)
+            hint = f" Did you mean {names}?" if names else " GET /v1/models lists those that this key may use."
+            raise ModelNotFound(f"There is no model {name[:200]!r} here.{hint}", param="model")
+        if self.settings.require_price and route.price is None:
+            raise PriceRequired(
+                f"The price of {route.name!r} is not known, and this hub only serves models with a price. "
+                "An administrator can set one for the model."
+            )
+        return route
+
+    def _route_without_model(self, head: CallHead, body: bytes) -> Route:
+        path = head.path
+        if paths.known_post(path):
+            raise MethodNotAllowed(f"/v1/{path} takes POST.")
+        paths.check_path(path)
+        if path.startswith("realtime"):
+            raise NotFound("Realtime sessions (WebSocket) are not passed through by this gateway.")
+        if head.caller is not None:
+            self.ownership.check_path(head, body, head.caller)
+        connections = self.snapshot.connections
+        name = head.connection or self.settings.default_connection
+        if not name and len(connections) == 1:
+            name = next(iter(connections))
+        if not name or name not in connections:
+            known = ", ".join(sorted(connections)[:10]) or "none yet"
+            raise NotFound(
+                f"/v1/{path[:100]} names no model, so the gateway cannot tell which connection it is for. "
+                f"Send the header 'x-byom-connection' with one of: {known}.",
+                code="connection_required",
+            )
+        for route in self.snapshot.models:
+            if route.connection == name:
+                return msgspec.structs.replace(route, price=None, fallbacks=(), cache=None)
+        raise NotFound(f"The connection {name!r} has no model yet.")
+
+    def _list(self, head: CallHead, down: Downstream) -> None:
+        if head.method not in ("GET", "HEAD"):
+            raise MethodNotAllowed("/v1/models takes GET. Models are added under /api or with 'byom connect'.")
+        allowed = head.caller.models if head.caller is not None else None
+        if head.path == "models":
+            body = listing.models(self.snapshot, allowed)
+        else:
+            body = listing.model(self.route_for(head.path.removeprefix("models/"), head.caller))
+        request_id = (head.request_id or self.new_id()).encode("latin-1")
+        down.respond(200, answers.JSON + answers.header(b"x-request-id", request_id), body)
+
+    def live(self) -> list[dict[str, Any]]:
+        """The calls under way, for people to look at."""
+        now = perf_counter()
+        return [
+            {
+                "id": exchange.id,
+                "model": exchange.route.name,
+                "connection": exchange.route.connection,
+                "key": exchange.head.caller.id if exchange.head.caller is not None else None,
+                "user": exchange.head.caller.user_name if exchange.head.caller is not None else None,
+                "route": exchange.head.path,
+                "stream": bool(exchange.envelope.stream),
+                "seconds": round(now - exchange.started, 3),
+                "attempts": exchange.attempts,
+                "tokens": exchange.reply.produced() if exchange.reply is not None else 0,
+            }
+            for exchange in list(self.active)
+        ]
+
+    @property
+    def open_connections(self) -> int:
+        """To upstreams, idle ones included."""
+        pools = [upstream.pool for upstream in self._upstreams.values()] + self._retired
+        return sum(len(pool.open) for pool in pools)
+
+    def circuits(self) -> list[tuple[str, str]]:
+        """Each connection that was used, and the state of its circuit: closed, open or half-open."""
+        return [(upstream.name, upstream.breaker.state) for upstream in self._upstreams.values()]
+
+    @property
+    def settings(self) -> GatewaySettings:
+        return self.snapshot.settings

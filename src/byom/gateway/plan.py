@@ -1,0 +1,41 @@
+"""What follows from a caller, a model and the catalog alone: worked out once, used by every call that is alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from byom.catalog.snapshot import Route
+    from byom.gateway.metrics import ModelFigures
+    from byom.gateway.paths import Kind
+    from byom.gateway.upstreams import Upstream
+    from byom.types.limits import Scope
+
+
+class Plan:
+    """``steps``: the scopes to be admitted to, in one step or, where there are fallbacks, in two."""
+
+    __slots__ = ("counted", "figures", "head", "kind", "plain", "route", "steps", "upstream")
+
+    def __init__(
+        self,
+        route: Route,
+        kind: Kind,
+        upstream: Upstream,
+        steps: tuple[tuple[Scope, ...], ...],
+        head: bytes,
+        figures: ModelFigures,
+        *,
+        counted: bool,
+    ) -> None:
+        self.route = route
+        self.kind = kind
+        self.upstream = upstream
+        self.steps = steps
+        self.head = head
+        """The upstream request's head, up to its request id."""
+        self.figures = figures
+        self.counted = counted
+        """Calls of this route are counted in tokens."""
+        self.plain = not kind.raw and route.cache is None and route.max_tokens_field == "as-is"
+        """Nothing of the body needs to change but the model's name and, in streams, ``stream_options``."""

@@ -1,0 +1,1 @@
+"""The one limiter: windows, concurrency and budgets; reserve, then settle."""

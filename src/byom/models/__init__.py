@@ -1,0 +1,1 @@
+"""The object path: models as Python objects, and wrappers of the same type."""

@@ -1,0 +1,1 @@
+"""Puts the application together: management API, sign-in, health, metrics."""

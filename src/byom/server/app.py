@@ -1,0 +1,125 @@
+"""The one ASGI application of a hub: which path belongs to whom.
+
+The management API is imported with the first request that needs it: a hub that only forwards calls starts faster and
+stays smaller without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from byom import __version__
+from byom.errors import ByomError, MethodNotAllowed, NotFound, PermissionDenied
+from byom.gateway import answers
+from byom.gateway.asgi import GatewayApp
+from byom.gateway.http.head import RequestHead
+from byom.server import metrics
+
+if TYPE_CHECKING:
+    from byom.gateway.asgi import Receive, Scope, Send
+    from byom.server.hub import Hub
+
+
+class HubApp:
+    """``/v1`` gateway, ``/api`` management, ``/livez`` ``/readyz`` ``/metrics`` operation, ``/`` an index."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._gateway = GatewayApp(hub.gateway)
+        self._api: Any = None
+        self._building = asyncio.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008, "reason": "WebSocket is not served here"})
+            return
+        path = scope["path"]
+        request_id = _header(scope, b"x-request-id")
+        try:
+            self._hub.check_origin(_header(scope, b"host"), _header(scope, b"origin"))
+            if path.startswith("/v1/"):
+                await self._gateway(scope, receive, send)
+            elif path == "/api" or path.startswith("/api/"):
+                api = await self._management()
+                await api(scope, receive, send)
+            else:
+                await self._own(scope, path, send)
+        except ByomError as error:
+            headers = answers.error_headers(error, request_id or self._hub.gateway.new_id())
+            await _respond(send, error.status, headers, answers.error_body(error))
+
+    async def _management(self) -> Any:
+        if self._api is None:
+            async with self._building:
+                if self._api is None:
+                    self._api = await asyncio.get_running_loop().run_in_executor(None, _create_api, self._hub)
+        return self._api
+
+    async def _own(self, scope: Scope, path: str, send: Send) -> None:
+        """The routes of a hub that are neither gateway nor management."""
+        hub = self._hub
+        known = ("/", "/livez", "/readyz", "/metrics")
+        if path not in known:
+            raise NotFound(f"There is nothing at {path[:100]}. The gateway is at /v1, the management API at /api.")
+        if scope["method"] not in ("GET", "HEAD"):
+            raise MethodNotAllowed(f"{path} takes GET.")
+        if path == "/livez":
+            await _respond(send, 200, answers.JSON, b'{"status":"ok"}')
+        elif path == "/readyz":
+            problems = hub.problems()
+            body = {"status": "ok" if not problems else "unavailable", "problems": problems}
+            await _respond(send, 503 if problems else 200, answers.JSON, msgspec.json.encode(body))
+        elif path == "/metrics":
+            self._check_metrics(scope)
+            await _respond(send, 200, metrics.CONTENT_TYPE, await hub.metrics_text())
+        else:
+            links = {"gateway": "/v1", "management": "/api", "documentation": "/api/docs", "metrics": "/metrics"}
+            index = {"name": "byom", "version": __version__, "links": links}
+            await _respond(send, 200, answers.JSON, msgspec.json.encode(index))
+
+    def _check_metrics(self, scope: Scope) -> None:
+        """Open on a hub that only this machine can reach; elsewhere model names and money need an admin key."""
+        if self._hub.local_only:
+            return
+        reader = RequestHead()
+        reader.headers = dict(scope["headers"])
+        caller = self._hub.gateway.authenticate(reader.token)
+        if caller is not None and caller.role != "admin":
+            raise PermissionDenied("/metrics takes an admin key.")
+
+
+def _create_api(hub: Hub) -> Any:
+    from byom.server.api.application import create_api
+
+    return create_api(hub)
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    for key, value in scope["headers"]:
+        if key.lower() == name:
+            return str(value[:512], "latin-1")
+    return ""
+
+
+async def _respond(send: Send, status: int, headers: bytes, body: bytes) -> None:
+    lines = [line.partition(b": ") for line in headers.split(b"\r\n") if line]
+    pairs = [(name, value) for name, _, value in lines] + [(b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    """A hub is started and stopped by whoever made it, so there is nothing to do here."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await send({"type": "lifespan.shutdown.complete"})
+            return

@@ -1,0 +1,195 @@
+"""A hub: the catalog, the ledger, the limiter, the gateway and the built-in models, put together and kept in step."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
+
+from byom.catalog.catalog import Catalog
+from byom.errors import Unavailable
+from byom.gateway.gateway import Gateway
+from byom.host.child import ChildHost, HostStartError
+from byom.ledger.ledger import Ledger
+from byom.ledger.request_id import new_id
+from byom.limits.local import LocalLimiter
+from byom.server import metrics, spending
+from byom.server.app import HubApp
+from byom.server.origins import allowed_hosts, check_origin
+from byom.settings import is_loopback
+from byom.types.target import Target
+
+if TYPE_CHECKING:
+    from byom.catalog.snapshot import Snapshot
+    from byom.settings import Settings
+
+log = logging.getLogger("byom.server")
+BUILTIN = "builtin"
+WATCH_SECONDS = 0.5
+
+
+class Hub:
+    """One process's hub. Everything belongs to the event loop that `start` runs on."""
+
+    catalog: Catalog
+    ledger: Ledger
+    limiter: LocalLimiter
+    gateway: Gateway
+    app: HubApp
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.started_at = time.time()
+        self.local_only = is_loopback(settings.host)
+        self._hosts = allowed_hosts(settings)
+        self._builtin: ChildHost | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._unsubscribe: Callable[[], None] | None = None
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def session(cls, settings: Settings) -> AsyncIterator[Hub]:
+        """A started hub, stopped in the end. The built-in models answer from the beginning."""
+        hub = cls(settings)
+        await hub.start(wait_for_builtin=True)
+        try:
+            yield hub
+        finally:
+            await hub.stop(0.0)
+
+    async def start(self, *, wait_for_builtin: bool = False) -> None:
+        """Raises `ConfigError` when the home or the database cannot be used; nothing is left running then."""
+        loop = asyncio.get_running_loop()
+        self.catalog = await Catalog.open(self.settings)
+        self.ledger = Ledger(self.settings.database, self.settings.home / "spool", engine=self.catalog.store.engine)
+        try:
+            await self.ledger.start()
+        except BaseException:
+            await self.catalog.close()
+            raise
+        self.limiter = LocalLimiter(self._spent)
+        self.gateway = Gateway(
+            self.catalog.snapshot,
+            limiter=self.limiter,
+            record=self.ledger.append,
+            new_id=new_id,
+            loop=loop,
+            no_auth=self.settings.no_auth,
+        )
+        self.app = HubApp(self)
+        self._unsubscribe = self.catalog.subscribe(self.gateway.swap)
+        self.gateway.start()
+        self._builtin = ChildHost("byom.host.builtin", on_ready=self._builtin_ready)
+        first = loop.create_task(self._start_builtin(), name="built-in models")
+        self._tasks = [
+            first,
+            loop.create_task(self.catalog.watch(), name="catalog watch"),
+            loop.create_task(self._watch(), name="hub watch"),
+            loop.create_task(self._restore_limits(), name="limits of before"),
+        ]
+        if wait_for_builtin:
+            await first
+
+    async def stop(self, drain_seconds: float) -> None:
+        """Take no more calls, let those under way end for at most ``drain_seconds``, and let go of everything."""
+        stopped = await self.gateway.drain(drain_seconds)
+        if stopped:
+            log.warning("%d calls were stopped before their end", stopped)
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.gateway.close()
+        if self._builtin is not None:
+            await self._builtin.stop()
+        self._note_seen()
+        await self.ledger.stop()
+        await self.catalog.close()
+
+    # -- what is asked of a hub
+
+    @property
+    def uptime(self) -> float:
+        """Seconds."""
+        return time.time() - self.started_at
+
+    def check_origin(self, host: str, origin: str) -> None:
+        check_origin(self._hosts, host, origin)
+
+    @property
+    def hosts(self) -> frozenset[str] | None:
+        """Names that the ``Host`` header may have; ``None`` for any."""
+        return self._hosts
+
+    def problems(self) -> list[str]:
+        """Why the hub should get no calls now; empty when it is ready."""
+        if self.gateway.refusing is not None:
+            return [str(self.gateway.refusing)]
+        return []
+
+    async def metrics_text(self) -> bytes:
+        return metrics.text(self)
+
+    # -- the parts in step
+
+    def _builtin_ready(self, child: ChildHost) -> None:
+        port = int(child.base_url.rpartition(":")[2].partition("/")[0])
+        target = Target(
+            scheme="http",
+            host="127.0.0.1",
+            port=port,
+            base_path="/v1",
+            authorization=f"Bearer {child.token}",
+            trusted=True,
+        )
+        self.catalog.set_runtime_target(BUILTIN, target)
+
+    async def _start_builtin(self) -> None:
+        assert self._builtin is not None
+        try:
+            await self._builtin.start()
+        except HostStartError as error:
+            # The hub is useful without them, so it goes on; their calls are told that they do not run.
+            log.error("the built-in models did not start: %s", error)
+
+    async def _watch(self) -> None:
+        """What the byte path must not look up itself."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            self._note_seen()
+            if self.ledger.accepting:
+                if isinstance(self.gateway.refusing, LedgerFull):
+                    self.gateway.refusing = None
+            elif self.gateway.refusing is None:
+                self.gateway.refusing = LedgerFull(
+                    f"The disk of {self.settings.home} is full: calls could not be recorded, so none is taken.",
+                    retry_after=10.0,
+                )
+
+    def _note_seen(self) -> None:
+        while self.gateway.seen:
+            self.catalog.touch(self.gateway.seen.pop())
+
+    async def _spent(self, scope: str, since: float) -> int:
+        by, name = spending.column_of(self.catalog.state, scope)
+        return await self.ledger.spent(by, name, since)
+
+    async def _restore_limits(self) -> None:
+        """Count the calls of before this start in the windows they belong to."""
+        snapshot: Snapshot = self.catalog.snapshot
+        seconds = spending.longest_window(snapshot)
+        await self.limiter.preload(spending.budgeted(snapshot))
+        if seconds:
+            since = int((self.started_at - min(seconds, spending.LONGEST_RESTORED)) * 1_000_000)
+            traffic = await self.ledger.traffic(since)
+            before = int(self.started_at * 1_000_000)
+            earlier = [one for one in traffic if one.at < before]
+            self.limiter.restore(spending.past(self.catalog.state, earlier))
+
+
+class LedgerFull(Unavailable):
+    code = "ledger_full"

@@ -1,0 +1,1 @@
+"""Values that every part shares: no input or output, no dependencies but msgspec."""

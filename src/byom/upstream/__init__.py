@@ -1,0 +1,1 @@
+"""Reaching an upstream: URL forms, network policy with pinned addresses, connection check, probe."""

@@ -1,0 +1,1 @@
+"""BYOM's tests."""
