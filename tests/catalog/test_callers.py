@@ -99,9 +99,7 @@ async def test_a_user_who_is_no_admin_any_more_has_no_admin_keys(local: Catalog)
 
 async def test_limits_of_key_and_user_are_on_the_caller(local: Catalog) -> None:
     await local.users.create({"name": "ann", "limits": {"budget": {"amount": 1, "period": "day"}}}, actor=ME)
-    made = await local.keys.create(
-        {"name": "k", "user": "ann", "limits": {"concurrency": 2, "max_wait": 5}}, actor=ME
-    )
+    made = await local.keys.create({"name": "k", "user": "ann", "limits": {"concurrency": 2, "max_wait": 5}}, actor=ME)
     caller = local.authenticate(made.token)
     assert {scope.id for scope in caller.scopes} == {f"key:{caller.id}", f"user:{caller.user_id}"}
     assert caller.max_wait == 5

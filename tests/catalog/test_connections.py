@@ -222,7 +222,12 @@ async def test_a_deletion_says_before_what_will_stop_working(catalog: Catalog) -
     await catalog.settings.update({"default_connection": "lab"}, actor=ME)
     key = (await catalog.keys.create({"name": "k", "models": ["m"]}, actor=ME)).key
     plan = await catalog.connections.delete("lab", actor=ME, dry_run=True)
-    assert (plan.models, plan.fallbacks, plan.keys, plan.settings) == (("m",), ("n",), (key.id,), ("default_connection",))
+    assert (plan.models, plan.fallbacks, plan.keys, plan.settings) == (
+        ("m",),
+        ("n",),
+        (key.id,),
+        ("default_connection",),
+    )
     assert not plan.done
     assert catalog.connections.get("lab").models == ("m",)
     assert (await catalog.connections.delete("lab", actor=ME)).done

@@ -170,7 +170,11 @@ def test_many_workers_may_open_a_new_catalog_at_once(settings: Settings) -> None
 async def test_changes_of_many_writers_are_all_kept(catalog: Catalog, opener: Opener) -> None:
     views = [catalog, await opener(), await opener()]
     await asyncio.gather(
-        *(view.users.create({"name": f"u{number}-{i}"}, actor=ME) for number, view in enumerate(views) for i in range(10))
+        *(
+            view.users.create({"name": f"u{number}-{i}"}, actor=ME)
+            for number, view in enumerate(views)
+            for i in range(10)
+        )
     )
     for view in views:
         await view.refresh()

@@ -186,7 +186,7 @@ async def test_a_row_that_the_database_refuses_is_set_aside_and_the_others_are_w
     ledger: Ledger, tmp_path: Path
 ) -> None:
     rows = [row(at=AT + n) for n in range(100)]
-    bad = row(cost=2**70 if ledger.engine.dialect.name == "never" else None, latency=2**63)
+    bad = row(latency=2**63)
     for each in (*rows[:37], bad, *rows[37:]):
         ledger.append(each)
     assert await ledger.flush()
@@ -202,12 +202,13 @@ async def test_nul_characters_do_not_lose_a_row(ledger: Ledger) -> None:
     assert ledger.gauges().rejected == 0
 
 
-async def test_a_spool_of_an_older_release_is_still_read(ledger: Ledger) -> None:
+def test_a_spool_of_an_older_release_is_still_read() -> None:
     from byom.ledger.sink import values
 
-    fields = msgspec.structs.astuple(row(cost=None))
-    old = msgspec.msgpack.encode(fields[:20])
-    assert values(old) == [*fields[:20], *msgspec.structs.astuple(row())[20:21], 0, None, 0, 0, 1, None, "", "gateway", ""]
+    fields = msgspec.structs.astuple(row(cost=7))
+    assert values(msgspec.msgpack.encode(fields[:19])) == [
+        *fields[:19], "", 0, None, 0, 0, 1, None, "", "gateway", "",
+    ]  # fmt: skip
 
 
 async def test_two_processes_writing_the_same_rows_count_them_once(

@@ -36,7 +36,9 @@ def check_destination(tx: Transaction, row: ConnectionRow, destination: str, giv
     """Refuse to move a connection elsewhere while secrets for the old place would stay with it."""
     left = [s.name for s in tx.state.secrets_of(row.id) if s.destination != destination and s.name not in given]
     if left:
-        what = ", ".join("the key" if name == "key" else name.removeprefix("header:") for name in sorted(left, reverse=True))
+        what = ", ".join(
+            "the key" if name == "key" else name.removeprefix("header:") for name in sorted(left, reverse=True)
+        )
         raise ConfigError(
             f"connection {row.name!r} moves from {destination_of(row.url)} to {destination}, and its stored secrets "
             f"are only ever sent to the host they were saved for: re-enter {what} (or remove it by giving null).",

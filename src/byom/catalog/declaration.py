@@ -92,7 +92,9 @@ def read_declaration(text: str, environ: Mapping[str, str] | None = None, *, key
             )
         if not isinstance(content, dict):
             raise ConfigError(f"byom.toml{line_of(text, (section,))}: {section} must be a section", param=section)
-    _read_connections(document.get("connections", {}), declaration, Places(os.environ if environ is None else environ, key_files))
+    _read_connections(
+        document.get("connections", {}), declaration, Places(os.environ if environ is None else environ, key_files)
+    )
     for name, fields in _tables(document, "models", text):
         _add_model(declaration, name, {"name": name, **fields})
     for name, fields in _tables(document, "users", text):
@@ -180,7 +182,9 @@ def _key(fields: dict[str, Any], places: Places) -> tuple[str | None, dict[str, 
     if ways[0] == "key_env":
         return _variable(value, "key_env", places.environ), {"key": f"env:{value}"}
     if not places.files:
-        raise ConfigError("key_file: files are only read by byom apply on the hub's machine; use key_env", param="key_file")
+        raise ConfigError(
+            "key_file: files are only read by byom apply on the hub's machine; use key_env", param="key_file"
+        )
     try:
         return Path(value).expanduser().read_text(encoding="utf-8").strip(), {"key": f"file:{value}"}
     except (OSError, UnicodeDecodeError) as error:

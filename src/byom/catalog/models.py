@@ -14,7 +14,7 @@ from byom.catalog.edits import convert_form, merge
 from byom.catalog.forms import ModelForm
 from byom.catalog.names import aliases, check_name
 from byom.catalog.pricing import price_in_force
-from byom.catalog.records import Deletion, Model, PriceShown
+from byom.catalog.records import Deletion, Model, PriceShown, TierShown
 from byom.catalog.snapshot import Ability, Snapshot
 from byom.catalog.state import ModelPolicy, ModelRow, State
 from byom.catalog.transaction import Transaction
@@ -217,6 +217,9 @@ def shown(row: ModelRow, state: State, snapshot: Snapshot) -> Model:
         price = PriceShown(
             price=amounts.price_form(in_force.price), source=in_force.price.source, pattern=in_force.pattern,
             version=in_force.price.version,
+            tiers=tuple(
+                TierShown(above=tier.above, price=amounts.price_form(tier.price)) for tier in in_force.price.tiers
+            ),
         )  # fmt: skip
     route = next((route for route in snapshot.models if route.model_id == row.id), None)
     names = [*aliases(connection.name, row.name), *aliases(connection.name, row.upstream_model)]

@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from byom.catalog.state import PackagedPrice
-from byom.types.usage import Price, per_million, to_pico
+from byom.types.usage import Price, PriceTier, per_million, to_pico
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider
@@ -31,11 +33,11 @@ _SAME_AS = {
     "output_image_mtok": "output_mtok",
     "input_video_mtok": "input_mtok",
     "output_video_mtok": "output_mtok",
-    "cache_image_read_mtok": "cache_read_mtok",
-    "cache_audio_read_mtok": "cache_read_mtok",
 }
 """Classes of tokens that are not counted apart: no matter where they cost as much as the class they are counted in."""
 _APART = {
+    "cache_audio_read_mtok": "cached audio is counted like cached text",
+    "cache_image_read_mtok": "cached images are counted like cached text",
     "web_searches_kcount": "web searches are charged in addition and are not counted",
     "storage_searches_kcount": "searches of stored files are charged in addition and are not counted",
     "cache_write_1h_mtok": "one-hour cache writes are counted like five-minute ones",
@@ -94,16 +96,37 @@ def _prices_now(model: ModelInfo, now: datetime) -> ModelPrice:
 
 
 def _price(prices: ModelPrice, model: ModelInfo) -> tuple[Price, str]:
+    """The price with its tiers, and what it leaves out."""
+    from genai_prices.types import TieredPrices
+
     given: dict[str, Any] = {name: value for name, value in vars(prices).items() if value is not None}
+    tiered = [value for value in given.values() if isinstance(value, TieredPrices)]
+    starts = sorted({tier.start for value in tiered for tier in value.tiers})
+    base = _flat({name: _at(value, 0) for name, value in given.items()}, model)
+    tiers = tuple(
+        PriceTier(above=start, price=_flat({name: _at(value, start + 1) for name, value in given.items()}, model))
+        for start in starts
+    )
     notes = [_APART[name] for name in sorted(_APART.keys() & given.keys())]
+    return msgspec.structs.replace(base, tiers=tiers), "; ".join(notes)
+
+
+def _at(value: Any, prompt_tokens: int) -> Decimal:
+    """The amount for a prompt of this length: one price for all its tokens, no sum of brackets."""
+    if isinstance(value, Decimal):
+        return value
+    reached = [tier.price for tier in value.tiers if prompt_tokens > tier.start]
+    amount: Decimal = reached[-1] if reached else value.base
+    return amount
+
+
+def _flat(given: dict[str, Decimal], model: ModelInfo) -> Price:
     parts: dict[str, int] = {}
     for name, value in given.items():
-        if not isinstance(value, Decimal):
-            raise _Inexpressible("it depends on the length of the prompt")
         if name in _TOKENS:
             parts[_TOKENS[name]] = _whole(value)
         elif name in _SAME_AS:
-            if value != given.get(_SAME_AS[name], given.get("input_mtok" if "input" in name else "output_mtok")):
+            if value != given.get(_SAME_AS[name]):
                 raise _Inexpressible(f"it has a class of tokens of its own ({name})")
         elif name == "requests_kcount":
             parts["request"] = to_pico(value / 1000)
@@ -115,7 +138,7 @@ def _price(prices: ModelPrice, model: ModelInfo) -> tuple[Price, str]:
         if not _answers_without_tokens(model.id):
             raise _Inexpressible("there is no price for the answer's tokens")
         parts["output"] = 0
-    return Price(**parts, source=TABLE, version=version()), "; ".join(notes)
+    return Price(**parts, source=TABLE, version=version())
 
 
 def _answers_without_tokens(model_id: str) -> bool:

@@ -55,6 +55,13 @@ class Connection(Record, kw_only=True, frozen=True):
     version: int
 
 
+class TierShown(Record, kw_only=True, frozen=True):
+    """The price of all tokens of a call whose prompt is longer than ``above`` tokens."""
+
+    above: int
+    price: PriceForm
+
+
 class PriceShown(Record, kw_only=True, frozen=True):
     """The price in force, dollars per million tokens, and where it comes from."""
 
@@ -64,6 +71,7 @@ class PriceShown(Record, kw_only=True, frozen=True):
     pattern: str | None = None
     """The pattern that matched, where ``source`` is ``user``."""
     version: str = ""
+    tiers: tuple[TierShown, ...] = ()
 
 
 class Model(Record, kw_only=True, frozen=True):

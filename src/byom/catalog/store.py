@@ -47,9 +47,11 @@ class Store:
         try:
             async with self.reading():
                 pass
-        except (OSError, SQLAlchemyError, PostgresError, InterfaceError) as error:
+        except (Unavailable, OSError, SQLAlchemyError, PostgresError, InterfaceError) as error:
             where = self.url.render_as_string(hide_password=True)
-            raise ConfigError(f"the database {where} cannot be reached: {error}", param="database_url") from error
+            raise ConfigError(
+                f"the database {where} cannot be reached: {error.__cause__ or error}", param="database_url"
+            ) from error
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:

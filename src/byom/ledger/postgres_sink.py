@@ -48,6 +48,15 @@ class PostgresSink:
 
     def write(self, payloads: Sequence[bytes]) -> None:
         columns = [list(column) for column in zip(*map(values, payloads), strict=True)]
+        try:
+            self._insert(columns)
+        except SinkRejected:
+            clean = [list(map(_without_nul, column)) for column in columns]
+            if clean == columns:
+                raise
+            self._insert(clean)
+
+    def _insert(self, columns: list[list[Any]]) -> None:
         if self._runner is None:
             self._runner = asyncio.Runner()
             self._engine = create_async_engine(self._url, pool_size=1, max_overflow=0, pool_pre_ping=False)
@@ -71,6 +80,11 @@ class PostgresSink:
                 self._runner.run(self._engine.dispose())
             self._runner.close()
             self._runner = None
+
+
+def _without_nul(value: Any) -> Any:
+    """PostgreSQL's texts cannot hold the character NUL; SQLite's and JSON's can."""
+    return value.replace("\0", "\ufffd") if isinstance(value, str) else value
 
 
 def _is_about_data(error: DBAPIError) -> bool:

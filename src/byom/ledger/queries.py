@@ -57,7 +57,9 @@ class LedgerQueries:
         if cursor is not None:
             at, last = _parse(cursor)
             conditions += [calls.c.at <= at, or_(calls.c.at < at, calls.c.id < last)]
-        statement = select(calls).where(*conditions).order_by(calls.c.at.desc(), calls.c.id.desc()).limit(limit + 1)
+        statement = (
+            select(calls).where(*conditions).order_by(calls.c.at.desc(), calls.c.id.desc()).limit(limit + 1)
+        )
         async with self._engine.connect() as connection:
             found = (await connection.execute(statement)).mappings().all()
         rows = [row_of(dict(each)) for each in found[:limit]]
@@ -73,7 +75,9 @@ class LedgerQueries:
     async def spent(self, by: Literal["key", "user", "connection", "model"], name: str, since: float) -> int:
         """Picodollars since ``since`` (seconds since the epoch, the begin of an hour). Unknown costs count nothing."""
         hourly = usage_hourly
-        statement = select(*_money(hourly.c.cost)).where(hourly.c.hour >= int(since) // 3600, hourly.c[by] == name)
+        statement = select(*_money(hourly.c.cost)).where(
+            hourly.c.hour >= int(since) // 3600, hourly.c[by] == name
+        )
         async with self._engine.connect() as connection:
             high, low = (await connection.execute(statement)).one()
         return int(high) * _SPLIT + int(low)
@@ -119,15 +123,19 @@ def _usage_source(since: int | None, until: int | None) -> FromClause:
 def _part_of_hour(since: int, until: int) -> Select[Any]:
     """Calls between two times, in the columns of `usage_hourly`."""
     unpriced = case((and_(calls.c.cost.is_(None), calls.c.state != "refused"), 1), else_=0)
-    return select(
-        (calls.c.at // HOUR).label("hour"),
-        *(calls.c[name] for name in ("key", "user", "connection", "model", "state")),
-        func.count().label("calls"),
-        func.sum(unpriced).label("unpriced_calls"),
-        func.sum(case((calls.c.estimated, 1), else_=0)).label("estimated_calls"),
-        func.sum(func.coalesce(calls.c.cost, 0)).label("cost"),
-        *(func.sum(calls.c[name]).label(name) for name in SUMS),
-    ).where(calls.c.at >= since, calls.c.at < until).group_by("hour", *(calls.c[name] for name in _NAMES))
+    return (
+        select(
+            (calls.c.at // HOUR).label("hour"),
+            *(calls.c[name] for name in ("key", "user", "connection", "model", "state")),
+            func.count().label("calls"),
+            func.sum(unpriced).label("unpriced_calls"),
+            func.sum(case((calls.c.estimated, 1), else_=0)).label("estimated_calls"),
+            func.sum(func.coalesce(calls.c.cost, 0)).label("cost"),
+            *(func.sum(calls.c[name]).label(name) for name in SUMS),
+        )
+        .where(calls.c.at >= since, calls.c.at < until)
+        .group_by("hour", *(calls.c[name] for name in _NAMES))
+    )
 
 
 _NAMES = ("key", "user", "connection", "model", "state")

@@ -73,7 +73,6 @@ class Traffic(msgspec.Struct, frozen=True):
 
 def row_of(values: dict[str, Any]) -> Row:
     """The row as it was appended, from the columns of `calls`."""
-    fields = {name: values[name] for name in Row.__struct_fields__}
-    attempts = fields["attempt_list"]
-    fields["attempt_list"] = None if attempts is None else msgspec.json.decode(attempts)
-    return msgspec.convert(fields, Row, strict=False)
+    attempts = values["attempt_list"]
+    values["attempt_list"] = None if attempts is None else msgspec.json.decode(attempts)
+    return msgspec.convert([values[name] for name in Row.__struct_fields__], Row)

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+)
 
 metadata = MetaData(
     naming_convention={
@@ -58,7 +68,14 @@ Index(
     postgresql_where=calls.c.state != "ok",
 )
 
-SUMS = ("prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens", "latency")
+SUMS = (
+    "prompt_tokens",
+    "completion_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "latency",
+)
 """Columns of `calls` that `usage_hourly` adds up under the same name."""
 GROUPS = ("hour", "key", "user", "connection", "model", "state")
 """What `usage_hourly` has a row for each of."""

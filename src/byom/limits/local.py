@@ -271,6 +271,11 @@ class LocalLimiter:
         grant.tokens = 0
         self.settle(grant, 0, 0)
 
+    def hold(self, scopes: tuple[Scope, ...], tokens: int, cost: int) -> LocalGrant:
+        """Count a call that is running already, whether it fits or not."""
+        now = self._clock()
+        return self._reserve(self._find(scopes, now), tokens, cost, now)
+
     def restore(self, calls: Iterable[Past]) -> None:
         """Count calls of before this process's start, so that windows hold across a restart. In any order.
 

@@ -35,6 +35,13 @@ class Usage(msgspec.Struct, kw_only=True, gc=False):
         return self.prompt_tokens + self.completion_tokens
 
 
+class PriceTier(msgspec.Struct, kw_only=True, frozen=True):
+    """Another price for all tokens of a call whose prompt is longer than ``above`` tokens."""
+
+    above: int
+    price: Price
+
+
 class Price(msgspec.Struct, kw_only=True, frozen=True):
     """Picodollars per token. ``None`` for a part means: as its whole (cached as input, audio as text)."""
 
@@ -50,9 +57,14 @@ class Price(msgspec.Struct, kw_only=True, frozen=True):
     """Where the price comes from: ``user``, ``local`` (free, runs here) or the packaged table's name."""
     version: str = ""
     """Version of the packaged table, or a digest of the user's price; kept in every ledger row."""
+    tiers: tuple[PriceTier, ...] = ()
+    """Prices of longer prompts, by rising ``above``; the last one that applies holds for the whole call."""
 
     def cost(self, usage: Usage) -> int:
         """Picodollars for this usage; every token is counted once, in its own class."""
+        for tier in reversed(self.tiers):
+            if usage.prompt_tokens > tier.above:
+                return tier.price.cost(usage)
         special = usage.cached_tokens or usage.cache_write_tokens or usage.audio_prompt_tokens
         if not special and not usage.audio_completion_tokens:
             return self.request + usage.prompt_tokens * self.input + usage.completion_tokens * self.output

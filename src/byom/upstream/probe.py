@@ -49,9 +49,9 @@ async def probe(
     """Ask the model named ``model`` at ``target`` for each ability in turn. `plan` says beforehand what it may cost.
 
     A refusal is a "no" with the server's words; a time-out or a failing server leaves "unknown". With ``auto`` a model
-    that refuses chat is asked nothing further about it, so an embedding model costs one refused chat call. Raises
-    `UpstreamAuth` when the key is rejected, `DestinationDenied` by the network policy, and `UpstreamError` when the first call gets no answer at all.
-    ``timeout``: seconds for each call.
+    that refuses chat is asked nothing further about it, so an embedding model costs one refused chat call.
+    Raises `UpstreamAuth` when the key is rejected, `DestinationDenied` by the network policy, and `UpstreamError` when
+    the first call gets no answer at all. ``timeout``: seconds for each call.
     """
     resolver = resolver or default_resolver()
     async with client_for(target, policy, timeouts=Timeouts(connect=min(timeout, 10.0)), resolver=resolver) as client:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -25,6 +26,18 @@ def alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def wait_for_end(pid: int) -> None:
+    """Waits for a process that is not our child."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        assert select.select([descriptor], [], [], 10)[0], f"process {pid} goes on"
+    finally:
+        os.close(descriptor)
 
 
 @pytest.fixture
@@ -53,20 +66,19 @@ async def test_a_child_serves_with_its_own_token():
 
 
 async def test_a_child_that_dies_is_restarted_at_the_same_address():
-    ready = []
-    async with ChildHost(
-        BUILTIN, backoff=Backoff(first=0.01), on_ready=lambda host: ready.append(host.base_url)
-    ) as child:
-        first = child.pid
-        os.kill(first, signal.SIGKILL)
-        while child.pid in (first, None) or not child.running:
-            await asyncio.sleep(0.01)
+    addresses: asyncio.Queue[str] = asyncio.Queue()
+    backoff = Backoff(first=0.01)
+    async with ChildHost(BUILTIN, backoff=backoff, on_ready=lambda host: addresses.put_nowait(host.base_url)) as child:
+        before = child.pid, await addresses.get()
+        os.kill(child.pid, signal.SIGKILL)
+        after = await asyncio.wait_for(addresses.get(), 20)
+        assert after == before[1]
+        assert child.pid != before[0]
         assert child.restarts == 1
+        await child.wait_until_running(1)
         async with httpx2.AsyncClient() as http:
             answer = await http.get(f"{child.base_url}/models", headers={"Authorization": f"Bearer {child.token}"})
         assert answer.status_code == 200
-        assert len(ready) == 2
-        assert ready[0] == ready[1]
 
 
 def test_the_wait_between_restarts_doubles_up_to_a_bound():
@@ -98,37 +110,24 @@ async def test_a_child_that_never_listens_is_given_up(module):
     assert child.pid is None
 
 
-async def test_a_child_that_ignores_the_signal_is_killed_with_its_own_children(module):
+async def test_a_child_that_ignores_the_signal_is_killed_with_its_own_children(module, tmp_path):
     name, env = module("""
-        import json, signal, subprocess, sys, time
+        import json, os, signal, subprocess, sys, time
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        with open(os.environ["PID_FILE"], "w") as file:
+            file.write(str(grandchild.pid))
         print("noise before the line", flush=True)
-        print(grandchild.pid, file=sys.stderr, flush=True)
         print(json.dumps({"port": 1}), flush=True)
         time.sleep(600)
     """)
-    child = ChildHost(name, env=env)
+    child = ChildHost(name, env={**env, "PID_FILE": str(tmp_path / "pid")})
     await child.start()
     pid = child.pid
-    while not child.stderr_tail:
-        await asyncio.sleep(0.01)
-    grandchild = int(child.stderr_tail)
+    grandchild = int((tmp_path / "pid").read_text())
     await child.stop(grace=0.1)
     assert not alive(pid)
-    for _ in range(200):
-        if not _running(grandchild):
-            break
-        await asyncio.sleep(0.01)
-    assert not _running(grandchild)
-
-
-def _running(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    await asyncio.to_thread(wait_for_end, grandchild)
 
 
 async def test_a_child_does_not_see_the_secrets_of_its_parent(module, monkeypatch):
@@ -170,19 +169,9 @@ def test_a_child_ends_when_its_parent_is_killed():
     """)
     with subprocess.Popen([sys.executable, "-c", parent_code], stdout=subprocess.PIPE, text=True) as parent:
         pid = int(parent.stdout.readline())
-        assert _running(pid)
+        assert alive(pid)
         parent.kill()
-    descriptor = None
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        import select
-
-        assert select.select([descriptor], [], [], 10)[0], "the child outlived its parent"
-    finally:
-        os.close(descriptor)
+    wait_for_end(pid)
 
 
 def test_the_tail_keeps_the_last_lines_of_any_length():

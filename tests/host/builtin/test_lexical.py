@@ -44,7 +44,7 @@ def test_an_ordinary_text_never_has_an_empty_vector():
 def test_shared_words_and_parts_of_words_bring_texts_near():
     assert likeness("the quick brown fox", "a quick brown fox jumps") > 0.5
     assert likeness("evaluate the models", "evaluation of a model") > likeness("evaluate the models", "river fish")
-    assert likeness("colour", "color") > 0.3
+    assert likeness("colour", "color") > 0.2
     assert likeness("Größe", "GRÖSSE") > 0.9
     assert likeness("日本の首都", "日本の都市") > likeness("日本の首都", "猫と魚")
     assert abs(likeness("entirely different words", "nothing here overlaps")) < 0.25

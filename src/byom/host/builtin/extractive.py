@@ -85,7 +85,7 @@ def _answer(request: ChatRequest, check: Check) -> _Answer:
     for message in request.messages:
         check()
         text = content_text(message.get("content"))
-        prompt_tokens += count_tokens(text)
+        prompt_tokens += count_tokens(text, check)
         if message.get("role") == "user":
             said.append(text)
     text = _formed(request.response_format, said, check)

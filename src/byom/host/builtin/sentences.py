@@ -26,10 +26,11 @@ _ABBREVIATIONS = frozenset(
 
 def sentences(text: str) -> list[str]:
     """The sentences of a text, in order, with inner white space made single."""
-    return list(_sentences(text))
+    return list(each_sentence(text))
 
 
-def _sentences(text: str) -> Iterator[str]:
+def each_sentence(text: str) -> Iterator[str]:
+    """`sentences`, one at a time."""
     for paragraph in _paragraphs(text):
         start = 0
         for match in _END.finditer(paragraph):

@@ -1,0 +1,193 @@
+"""The asynchronous client: everything that a client does is written here, once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Literal, Self, overload
+from urllib.parse import quote
+
+from byom._client.answers import Answer, Ranking, Vectors, answer_of, ranking_answer, vectors_answer
+from byom._client.calls import Prompt, chat_body, completion_body, texts_of
+from byom._client.link import Link, Method
+from byom._client.place import Place, find_place
+from byom._client.resources import Connections, Fields, Keys, Models, Prices, Settings, Users, listed
+from byom._client.streams import AsyncChatStream
+from byom.models.wire import decoded
+
+DEFAULT_TIMEOUT = 600.0
+
+
+class AsyncClient:
+    """Talks to a hub: ``async with AsyncClient() as client``. Belongs to one event loop.
+
+    Args:
+        url: of the hub; by default ``BYOM_URL``, else the hub that runs for the home folder, else one that is started
+            in this process with the first call.
+        api_key: by default ``BYOM_API_KEY``, else the admin key of the home folder for its own hub.
+        home: by default ``BYOM_HOME``, else ``~/.byom``. Giving it passes over ``BYOM_URL``.
+        timeout: seconds that an answer, or the next piece of one, may take; 0 for ever.
+
+    Every method raises the errors of `byom.errors` with the hub's own message.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        home: str | os.PathLike[str] | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> None:
+        self.link = Link(find_place(url, api_key, home), timeout=timeout)
+        self.connections = Connections(self.link)
+        self.models = Models(self.link)
+        self.users = Users(self.link)
+        self.keys = Keys(self.link)
+        self.prices = Prices(self.link)
+        self.settings = Settings(self.link)
+
+    @property
+    def place(self) -> Place:
+        """Which hub this is."""
+        return self.link.place
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({'in process' if self.place.in_process else self.place.url!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Let go of the hub; one in process ends with its last client. Idempotent."""
+        await self.link.aclose()
+
+    # -- the gateway
+
+    @overload
+    async def chat(
+        self, model: str, prompt: Prompt, *, system: str | None = None, stream: Literal[False] = False, **params: Any
+    ) -> Answer: ...
+    @overload
+    async def chat(
+        self, model: str, prompt: Prompt, *, system: str | None = None, stream: Literal[True], **params: Any
+    ) -> AsyncChatStream: ...
+    async def chat(
+        self, model: str, prompt: Prompt, *, system: str | None = None, stream: bool = False, **params: Any
+    ) -> Answer | AsyncChatStream:
+        """Ask a chat model. ``prompt`` is a text or OpenAI's messages; ``params`` are sent as they are.
+
+        With ``stream=True`` the answer's pieces are iterated as they come.
+        """
+        body = chat_body(model, prompt, system, params, stream=stream)
+        return await self._generate("/v1/chat/completions", body, stream=stream)
+
+    @overload
+    async def complete(
+        self, model: str, prompt: str | list[str], *, stream: Literal[False] = False, **params: Any
+    ) -> Answer: ...
+    @overload
+    async def complete(
+        self, model: str, prompt: str | list[str], *, stream: Literal[True], **params: Any
+    ) -> AsyncChatStream: ...
+    async def complete(
+        self, model: str, prompt: str | list[str], *, stream: bool = False, **params: Any
+    ) -> Answer | AsyncChatStream:
+        """Let a model continue a text (``/v1/completions``)."""
+        body = completion_body(model, prompt, params, stream=stream)
+        return await self._generate("/v1/completions", body, stream=stream)
+
+    async def _generate(self, path: str, body: dict[str, Any], *, stream: bool) -> Answer | AsyncChatStream:
+        if stream:
+            return await AsyncChatStream.open(self.link, path, body)
+        found, request_id = await self._post(path, body)
+        return await answer_of(found, body["model"], request_id)
+
+    async def embed(self, model: str, texts: str | Sequence[str], **params: Any) -> Vectors:
+        """One vector for each text, in their order."""
+        given = texts_of(texts)
+        found, request_id = await self._post("/v1/embeddings", {"model": model, "input": given} | params)
+        return vectors_answer(found, len(given), model, request_id)
+
+    async def rerank(
+        self, model: str, query: str, documents: Sequence[str], *, top_n: int | None = None, **params: Any
+    ) -> Ranking:
+        """The documents by their relevance to the query, the best first."""
+        given = texts_of(documents)
+        body = {"model": model, "query": query, "documents": given} | ({"top_n": top_n} if top_n else {}) | params
+        found, request_id = await self._post("/v1/rerank", body)
+        return ranking_answer(found, given, model, request_id)
+
+    async def _post(self, path: str, body: dict[str, Any]) -> tuple[dict[str, Any], str]:
+        response = await self.link.request("POST", path, body)
+        return decoded(response.content, body["model"]), response.headers.get("x-request-id", "")
+
+    async def model_names(self) -> list[str]:
+        """The models that this key may use (``/v1/models``); needs no admin key."""
+        return [entry["id"] for entry in listed(await self.link.json("GET", "/v1/models"))]
+
+    async def request(self, method: Method, path: str, body: Any = None, **params: Any) -> Any:
+        """Any route of the hub, JSON in and out: ``await client.request("POST", "/v1/moderations", {…})``."""
+        return await self.link.json(method, path, body, params=params)
+
+    # -- management
+
+    async def connect(
+        self,
+        name: str,
+        url: str,
+        *,
+        model: str | None = None,
+        models: Sequence[str] = (),
+        all: bool = False,  # noqa: A002 - the word of the command line
+        key: str | None = None,
+        check: bool = True,
+        **fields: Any,
+    ) -> Fields:
+        """Connect an OpenAI-compatible server: one model, several, or all that it lists.
+
+        ``fields``: further ones of a connection (headers, limits, timeouts, ca_file, …). Returns ``connection``, the
+        names of its ``models``, and ``check``: what the check found. Raises what is wrong with the connection, in
+        which case nothing is stored; ``check=False`` stores it untested.
+        """
+        wanted = [*([model] if model else []), *models]
+        body = {"name": name, "url": url, "models": wanted, "all": all, "check": check, "key": key} | fields
+        made: Fields = await self.link.json("POST", "/api/connections", {k: v for k, v in body.items() if v is not None})
+        return made
+
+    async def info(self) -> Fields:
+        """Version, time since the start and figures of the hub."""
+        found: Fields = await self.link.json("GET", "/api/info")
+        return found
+
+    async def usage(self, by: str = "model", *, since: Any = None, until: Any = None) -> list[Fields]:
+        """Calls, tokens and cost, added up by ``model``, ``key``, ``user``, ``connection``, ``day`` or ``hour``."""
+        params = {"by": by, "since": since, "until": until}
+        return listed(await self.link.json("GET", "/api/usage", params=params))
+
+    async def calls(self, limit: int = 50, *, cursor: str | None = None, **where: Any) -> Fields:
+        """A page of the ledger, newest first: ``data`` and the cursor ``next``. ``where``: model, key, state."""
+        params: Mapping[str, Any] = {"limit": limit, "cursor": cursor} | where
+        found: Fields = await self.link.json("GET", "/api/calls", params=params)
+        return found
+
+    async def call(self, request_id: str) -> Fields:
+        """The ledger's row of one call."""
+        found: Fields = await self.link.json("GET", f"/api/calls/{quote(request_id, safe='')}")
+        return found
+
+    async def apply(self, text: str, *, dry_run: bool = False) -> Fields:
+        """Make the catalog as a byom.toml declares it; returns what changed (or would)."""
+        plan: Fields = await self.link.json("POST", "/api/apply", {"text": text, "dry_run": dry_run})
+        return plan
+
+    async def export(self) -> str:
+        """A byom.toml of what there is, without secrets."""
+        response = await self.link.request("GET", "/api/export")
+        return response.text

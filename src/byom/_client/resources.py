@@ -1,0 +1,142 @@
+"""The collections of the management API: `AsyncClient.connections`, `.models`, `.users`, `.keys`, `.prices`.
+
+What they return are the JSON objects that the hub's ``/api/docs`` describes. They need an admin key.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from byom._client.link import Link
+
+Fields = dict[str, Any]
+
+
+class Resource:
+    """One kind of thing, at ``/api/<kind>``."""
+
+    kind = ""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def _path(self, name: str, action: str = "") -> str:
+        return f"/api/{self.kind}/{quote(name, safe='')}{action}"
+
+    async def list(self) -> list[Fields]:
+        """All of them, in the order of the catalog."""
+        return listed(await self._link.json("GET", f"/api/{self.kind}"))
+
+
+class NamedResource(Resource):
+    """Things that are created, looked at, edited and deleted one by one."""
+
+    async def get(self, name: str) -> Fields:
+        """Raises `NotFound`."""
+        found: Fields = await self._link.json("GET", self._path(name))
+        return found
+
+    async def create(self, name: str, **fields: Any) -> Fields:
+        """Raises `Conflict` where the name is taken, `BadRequest` naming a field that is wrong."""
+        made: Fields = await self._link.json("POST", f"/api/{self.kind}", {"name": name} | fields)
+        return made
+
+    async def update(self, name: str, **changes: Any) -> Fields:
+        """Change some fields; ``None`` goes back to the default. A ``name`` among them renames: see `rename`."""
+        changed: Fields = await self._link.json("PATCH", self._path(name), changes)
+        return changed
+
+    async def rename(self, name: str, to: str) -> Fields:
+        """Whatever refers to it follows."""
+        changed: Fields = await self._link.json("PATCH", self._path(name), {"name": to})
+        return changed
+
+    async def delete(self, name: str, *, dry_run: bool = False) -> Fields:
+        """What stops working by it; with ``dry_run`` nothing is deleted."""
+        return await self._delete(name, dry_run=dry_run)
+
+    async def _delete(self, name: str, *, dry_run: bool) -> Fields:
+        params = {"dry_run": "true"} if dry_run else None
+        gone: Fields | None = await self._link.json("DELETE", self._path(name), params=params)
+        return gone or {}
+
+
+class Connections(NamedResource):
+    kind = "connections"
+
+    async def check(self, name: str, **options: Any) -> Fields:
+        """Test a connection as it is stored: whether it works, what it lists, what is wrong with it."""
+        report: Fields = await self._link.json("POST", self._path(name, "/check"), options)
+        return report
+
+    async def check_unsaved(self, url: str, **fields: Any) -> Fields:
+        """The same for a URL that is not stored (yet)."""
+        report: Fields = await self._link.json("POST", "/api/connections/check", {"url": url} | fields)
+        return report
+
+
+class Models(NamedResource):
+    kind = "models"
+
+    async def probe(self, name: str, *, dry_run: bool = False, **options: Any) -> Fields:
+        """Find out what the model can do, and store it; with ``dry_run`` only say what that would spend."""
+        body = options | ({"dry_run": True} if dry_run else {})
+        report: Fields = await self._link.json("POST", self._path(name, "/probe"), body)
+        return report
+
+
+class Users(NamedResource):
+    kind = "users"
+
+
+class Keys(NamedResource):
+    """Caller keys; they are named by their id after they are made."""
+
+    kind = "keys"
+
+    async def create(self, name: str, **fields: Any) -> Fields:
+        """The new key with its ``token``, which is shown this once."""
+        return await super().create(name, **fields)
+
+    async def revoke(self, key_id: str, *, dry_run: bool = False) -> Fields:
+        """Stop the key at once, for good."""
+        return await self._delete(key_id, dry_run=dry_run)
+
+
+class Prices(Resource):
+    """The user's own prices, by model name or pattern."""
+
+    kind = "prices"
+
+    async def put(self, pattern: str, **fields: Any) -> Fields:
+        """``input`` and ``output`` in dollars per million tokens, as text or numbers."""
+        stored: Fields = await self._link.json("PUT", self._path(pattern), fields)
+        return stored
+
+    async def delete(self, pattern: str) -> None:
+        """Raises `NotFound`."""
+        await self._link.json("DELETE", self._path(pattern))
+
+
+class Settings:
+    """Settings that take effect without a restart."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def get(self) -> Fields:
+        found: Fields = await self._link.json("GET", "/api/settings")
+        return found
+
+    async def update(self, **changes: Any) -> Fields:
+        """Change some; ``None`` goes back to the default."""
+        changed: Fields = await self._link.json("PATCH", "/api/settings", changes)
+        return changed
+
+
+def listed(answer: Any) -> list[Fields]:
+    """The entries of a list, whether it came bare or in an envelope."""
+    if isinstance(answer, dict):
+        answer = answer.get("data", answer.get("items", []))
+    return list(answer)

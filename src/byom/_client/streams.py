@@ -1,0 +1,146 @@
+"""Answers while they arrive."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
+from types import TracebackType
+from typing import Any, Self
+
+import httpx2
+
+from byom._client.answers import Answer, Piece, pieces_of, whole
+from byom._client.failures import raise_unreachable
+from byom._client.link import Link
+from byom.errors import UpstreamProtocol
+from byom.models.collect import collect
+from byom.models.wire import decoded, raise_error_in
+from byom.types.chat import ChatEvent
+from byom.upstream.sse import SSEDecoder
+
+_DONE = b"[DONE]"
+
+
+class AsyncChatStream:
+    """Iterates the pieces of an answer as they come.
+
+    Closing it (`aclose`, leaving ``async with``, or letting go of it) stops the call at the model's server. An error
+    in the middle of the answer is raised where the next piece was expected.
+    """
+
+    def __init__(self, link: Link, model: str) -> None:
+        """Use `open`."""
+        self._link = link
+        self._model = model
+        self._open = contextlib.AsyncExitStack()
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+        self._seen: list[Piece] = []
+        self._pieces: AsyncGenerator[Piece, None] | None = None
+        self.request_id = ""
+
+    @classmethod
+    async def open(cls, link: Link, path: str, body: dict[str, Any]) -> Self:
+        """Send the call and wait for the head of its answer. Raises the hub's error."""
+        stream = cls(link, body["model"])
+        try:
+            response = await stream._open.enter_async_context(link.stream("POST", path, body))
+        except BaseException:
+            stream._closed = True
+            raise
+        stream.request_id = response.headers.get("x-request-id", "")
+        stream._pieces = stream._read(response)
+        return stream
+
+    async def _read(self, response: httpx2.Response) -> AsyncGenerator[Piece, None]:
+        if "event-stream" not in response.headers.get("content-type", ""):
+            for piece in pieces_of(decoded(await response.aread(), self._model), self._model):
+                yield piece
+            return
+        decoder = SSEDecoder()
+        try:
+            async for chunk in response.aiter_bytes():
+                for data in decoder.feed(chunk):
+                    if data == _DONE:
+                        return
+                    for piece in self._pieces_in(data):
+                        yield piece
+        except httpx2.HTTPError as error:
+            raise_unreachable(error, self._link.place)
+        rest = decoder.finish()
+        if rest is not None and rest != _DONE:
+            for piece in self._pieces_in(rest):
+                yield piece
+        if rest != _DONE and not any(piece.finish_reason for piece in self._seen):
+            raise UpstreamProtocol(f"The answer of model '{self._model}' broke off.")
+
+    def _pieces_in(self, data: bytes) -> list[Piece]:
+        chunk = decoded(data, self._model)
+        raise_error_in(chunk, self._model)
+        return pieces_of(chunk, self._model)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Piece:
+        if self._closed or self._pieces is None:
+            raise StopAsyncIteration
+        try:
+            piece = await anext(self._pieces)
+        except BaseException:
+            await self.aclose()
+            raise
+        self._seen.append(piece)
+        return piece
+
+    async def answer(self) -> Answer:
+        """Read what is left, and put the whole answer together (what came before a `aclose`, after one)."""
+        async for _ in self:
+            pass
+
+        async def events() -> AsyncIterator[ChatEvent]:
+            for piece in self._seen:
+                yield piece
+
+        return whole(await collect(events()), raw={}, request_id=self.request_id)
+
+    async def aclose(self) -> None:
+        """Stop. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._pieces is not None:
+            await self._pieces.aclose()
+        await self._open.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        # A loop that breaks off lets go of the stream without closing it; the call must not run on.
+        if self._closed or self._loop.is_closed():
+            return
+        pieces, rest = self._pieces, self._open
+
+        async def close() -> None:
+            if pieces is not None:
+                await pieces.aclose()
+            await rest.aclose()
+
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+            self._loop.call_soon_threadsafe(_start, close)
+
+
+_closing: set[asyncio.Task[None]] = set()
+
+
+def _start(close: Any) -> None:
+    task = asyncio.get_running_loop().create_task(close(), name="close a stream that was let go")
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)

@@ -1,0 +1,212 @@
+"""The blocking client: each method is the asynchronous one, run on the portal's loop."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Coroutine, Iterator
+from types import TracebackType
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, Self, TypeVar, cast, overload
+
+from byom._client import resources
+from byom._client.aio import DEFAULT_TIMEOUT, AsyncClient
+from byom._client.answers import Answer, Piece
+from byom._client.calls import Prompt
+from byom._client.place import Place
+from byom._client.portal import PORTAL
+from byom._client.streams import AsyncChatStream
+
+P = ParamSpec("P")
+R = TypeVar("R")
+A = TypeVar("A")
+
+
+class _Facade(Protocol[A]):
+    @property
+    def aio(self) -> A: ...
+
+
+def blocking(
+    method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[Any, P], R]:
+    """A method of a facade from the method of the same name of what it stands before."""
+
+    @functools.wraps(method)
+    def call(self: _Facade[A], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return PORTAL.call(method(self.aio, *args, **kwargs))
+
+    return call
+
+
+class ChatStream:
+    """Iterates the pieces of an answer as they come; closing it, or letting go of it, stops the call."""
+
+    def __init__(self, stream: AsyncChatStream) -> None:
+        self.aio = stream
+
+    @property
+    def request_id(self) -> str:
+        return self.aio.request_id
+
+    def __iter__(self) -> Iterator[Piece]:
+        return self
+
+    def __next__(self) -> Piece:
+        piece = PORTAL.call(anext(self.aio, None))
+        if piece is None:
+            raise StopIteration
+        return piece
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    answer = blocking(AsyncChatStream.answer)
+    close = blocking(AsyncChatStream.aclose)
+
+
+class _Resource:
+    def __init__(self, aio: Any) -> None:
+        self.aio = aio
+
+    list = blocking(resources.Resource.list)
+
+
+class _NamedResource(_Resource):
+    get = blocking(resources.NamedResource.get)
+    create = blocking(resources.NamedResource.create)
+    update = blocking(resources.NamedResource.update)
+    rename = blocking(resources.NamedResource.rename)
+    delete = blocking(resources.NamedResource.delete)
+
+
+class Connections(_NamedResource):
+    """``client.connections``"""
+
+    check = blocking(resources.Connections.check)
+    check_unsaved = blocking(resources.Connections.check_unsaved)
+
+
+class Models(_NamedResource):
+    """``client.models``"""
+
+    probe = blocking(resources.Models.probe)
+
+
+class Users(_NamedResource):
+    """``client.users``"""
+
+
+class Keys(_NamedResource):
+    """``client.keys``"""
+
+    revoke = blocking(resources.Keys.revoke)
+
+
+class Prices(_Resource):
+    """``client.prices``"""
+
+    put = blocking(resources.Prices.put)
+    delete = blocking(resources.Prices.delete)
+
+
+class Settings:
+    """``client.settings``"""
+
+    def __init__(self, aio: resources.Settings) -> None:
+        self.aio = aio
+
+    get = blocking(resources.Settings.get)
+    update = blocking(resources.Settings.update)
+
+
+class Client:
+    """`AsyncClient` for code that blocks: the same arguments, methods and errors. Any thread may use it."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        home: str | os.PathLike[str] | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> None:
+        self.aio = AsyncClient(url, api_key, home=home, timeout=timeout)
+        self.connections = Connections(self.aio.connections)
+        self.models = Models(self.aio.models)
+        self.users = Users(self.aio.users)
+        self.keys = Keys(self.aio.keys)
+        self.prices = Prices(self.aio.prices)
+        self.settings = Settings(self.aio.settings)
+        PORTAL.before_exit(self.aio.aclose)
+
+    @property
+    def place(self) -> Place:
+        """Which hub this is."""
+        return self.aio.place
+
+    def __repr__(self) -> str:
+        return repr(self.aio).removeprefix("Async")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the hub; one in process ends with its last client. Idempotent."""
+        PORTAL.forget(self.aio.aclose)
+        PORTAL.call(self.aio.aclose())
+
+    @overload
+    def chat(
+        self, model: str, prompt: Prompt, *, system: str | None = None, stream: Literal[False] = False, **params: Any
+    ) -> Answer: ...
+    @overload
+    def chat(
+        self, model: str, prompt: Prompt, *, system: str | None = None, stream: Literal[True], **params: Any
+    ) -> ChatStream: ...
+    def chat(
+        self, model: str, prompt: Prompt, *, system: str | None = None, stream: bool = False, **params: Any
+    ) -> Answer | ChatStream:
+        """See `AsyncClient.chat`."""
+        flag = cast("Literal[True]", stream)
+        return _shown(PORTAL.call(self.aio.chat(model, prompt, system=system, stream=flag, **params)))
+
+    @overload
+    def complete(
+        self, model: str, prompt: str | list[str], *, stream: Literal[False] = False, **params: Any
+    ) -> Answer: ...
+    @overload
+    def complete(
+        self, model: str, prompt: str | list[str], *, stream: Literal[True], **params: Any
+    ) -> ChatStream: ...
+    def complete(
+        self, model: str, prompt: str | list[str], *, stream: bool = False, **params: Any
+    ) -> Answer | ChatStream:
+        """See `AsyncClient.complete`."""
+        flag = cast("Literal[True]", stream)
+        return _shown(PORTAL.call(self.aio.complete(model, prompt, stream=flag, **params)))
+
+    embed = blocking(AsyncClient.embed)
+    rerank = blocking(AsyncClient.rerank)
+    model_names = blocking(AsyncClient.model_names)
+    request = blocking(AsyncClient.request)
+    connect = blocking(AsyncClient.connect)
+    info = blocking(AsyncClient.info)
+    usage = blocking(AsyncClient.usage)
+    calls = blocking(AsyncClient.calls)
+    call = blocking(AsyncClient.call)
+    apply = blocking(AsyncClient.apply)
+    export = blocking(AsyncClient.export)
+
+
+def _shown(answer: Answer | AsyncChatStream) -> Answer | ChatStream:
+    return ChatStream(answer) if isinstance(answer, AsyncChatStream) else answer

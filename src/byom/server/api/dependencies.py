@@ -1,0 +1,28 @@
+"""What routes are given."""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+from fastapi import Depends, Query, Request
+
+from byom.errors import Unauthenticated
+from byom.server.api.access import CALLER, Caller
+from byom.server.api.services import Hub
+
+
+def hub_of(request: Request) -> Hub:
+    return cast("Hub", request.app.state.hub)
+
+
+def caller_of(request: Request) -> Caller:
+    """Who asks. Raises `Unauthenticated` where the guard was left out: a route never runs for nobody."""
+    caller = request.scope.get(CALLER)
+    if not isinstance(caller, Caller):
+        raise Unauthenticated("No API key was given.")
+    return caller
+
+
+HubOf = Annotated[Hub, Depends(hub_of)]
+CallerOf = Annotated[Caller, Depends(caller_of)]
+DryRun = Annotated[bool, Query(description="Only answer what would happen; change nothing.")]

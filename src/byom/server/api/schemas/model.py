@@ -1,0 +1,96 @@
+"""Models: usable names, each of one connection."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from byom.catalog.forms import MaxTokensField, MissingUsage, StreamUsage
+from byom.catalog.snapshot import Ability
+from byom.server.api.schemas.fields import Count, Flag, Given, JsonObject, Name, Shown
+from byom.server.api.schemas.policies import (
+    Cache,
+    CacheIn,
+    Limits,
+    LimitsIn,
+    Price,
+    PriceIn,
+    Retry,
+    RetryIn,
+    Timeouts,
+    TimeoutsIn,
+)
+
+Abilities = Annotated[list[Ability], Field(max_length=7)]
+Fallbacks = Annotated[list[Name], Field(max_length=20)]
+
+
+class _ModelFields(Given):
+    upstream_model: Name | None = Field(None, description="The name that the server knows; by default the same.")
+    abilities: Abilities | None = None
+    context_window: Count | None = None
+    dimensions: Count | None = None
+    price: PriceIn | None = Field(None, description="This model's own price; it goes before every other one.")
+    fallbacks: Fallbacks | None = Field(None, description="Models to try, in order, when this one fails.")
+    limits: LimitsIn | None = None
+    cache: CacheIn | None = Field(None, description="Keep answers, to be given again to equal calls.")
+    timeouts: TimeoutsIn | None = Field(None, description="null: as the connection has them.")
+    retry: RetryIn | None = None
+    stream_usage: StreamUsage | None = None
+    missing_usage: MissingUsage | None = None
+    max_tokens_field: MaxTokensField | None = None
+    enabled: Flag | None = None
+    details: JsonObject | None = None
+
+
+class ModelIn(_ModelFields):
+    name: Name
+    connection: Name
+
+
+class ModelPatch(_ModelFields):
+    """Some fields of a model; null goes back to the default. ``name`` renames it."""
+
+    name: Name | None = None
+    connection: Name | None = None
+
+
+class PriceShown(Shown):
+    price: Price
+    source: str = Field(description="`model`, `user` (a pattern), `local`, or the packaged table's name.")
+    pattern: str | None
+    version: str
+
+
+class Model(Shown):
+    id: str
+    name: str
+    connection: str
+    upstream_model: str
+    abilities: list[str]
+    context_window: int | None
+    dimensions: int | None
+    own_price: Price | None
+    price: PriceShown | None = Field(description="The price in force; null where it is not known.")
+    price_note: str
+    fallbacks: list[str]
+    limits: Limits
+    cache: Cache | None
+    timeouts: Timeouts | None
+    retry: Retry | None
+    stream_usage: StreamUsage | None
+    missing_usage: MissingUsage | None
+    max_tokens_field: MaxTokensField | None
+    enabled: bool
+    available: bool = Field(description="It can be called now.")
+    aliases: list[str]
+    details: dict[str, Any]
+    owner: str | None
+    created_at: float
+    updated_at: float
+    version: int
+
+
+class Models(Shown):
+    data: list[Model]

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx2
+import openai
+import pytest
+from byom.testing import FakeUpstream
+
+from tests.gateway.rig import TOKEN, Rig, route_to, running, snapshot_of
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[FakeUpstream]:
+    async with FakeUpstream() as fake:
+        yield fake
+
+
+@pytest.fixture
+async def rig(upstream: FakeUpstream) -> AsyncIterator[Rig]:
+    async with running(snapshot_of(route_to(upstream))) as started:
+        yield started
+
+
+@pytest.fixture
+async def http(rig: Rig) -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(base_url=rig.url, headers=rig.headers, timeout=10, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+async def sdk(rig: Rig) -> AsyncIterator[openai.AsyncOpenAI]:
+    async with openai.AsyncOpenAI(base_url=rig.url, api_key=TOKEN, max_retries=0, timeout=10) as client:
+        yield client
