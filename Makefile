@@ -17,10 +17,10 @@ demo: .venv/run.stamp  ## a tour of BYOM, offline, that ends by itself
 test: .venv/test.stamp tests/node/node_modules/.stamp  ## the whole test suite
 	@$(BIN)/pytest
 
-bench: .venv/bench.stamp  ## BYOM beside its peers; writes bench/results/*.csv
+bench: .venv/test.stamp  ## BYOM beside its peers; writes bench/results/*.csv
 	@$(BIN)/python bench/run.py
 
-soak: .venv/bench.stamp  ## one million calls: memory, connections, slots
+soak: .venv/test.stamp  ## one million calls: memory, connections, slots
 	@$(BIN)/python bench/soak.py
 
 lint: .venv/test.stamp  ## ruff, formatter included
@@ -46,9 +46,6 @@ clean:  ## remove what make made
 
 .venv/test.stamp: requirements/test.txt .venv/run.stamp
 	@scripts/install test
-
-.venv/bench.stamp: requirements/bench.txt .venv/test.stamp
-	@scripts/install bench
 
 tests/node/node_modules/.stamp: tests/node/package-lock.json | .venv/bin/python
 	@scripts/install-node-tests

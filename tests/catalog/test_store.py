@@ -98,7 +98,7 @@ async def test_an_older_sqlite_file_is_copied_before_it_is_migrated(
     monkeypatch.setattr(migrate, "REVISIONS", ("0000", *migrate.REVISIONS))
     monkeypatch.setattr(migrate, "_upgrade", lambda connection: connection.exec_driver_sql("DELETE FROM secrets"))
     await (await Catalog.open(local_settings)).close()
-    (copy,) = tmp_path.glob("byom.db.before-*")
+    (copy,) = sorted(tmp_path.glob("byom.db.before-*"))  # noqa: ASYNC240 - nothing else is running
     assert copy.stat().st_mode & 0o777 == 0o600
     with sqlite3.connect(copy) as connection:
         assert ("ann",) in connection.execute("SELECT name FROM users").fetchall()
@@ -267,7 +267,7 @@ async def test_the_watch_outlives_a_database_that_is_away(
         async with catalog.store.changing() as connection:
             await connection.execute(sa.text("ALTER TABLE revision RENAME TO away"))
         async with asyncio.timeout(5):
-            while "cannot be read again" not in caplog.text:
+            while "cannot be read again" not in caplog.text:  # noqa: ASYNC110 - a log line sets no event
                 await asyncio.sleep(0.01)
         assert catalog.snapshot.routes
         async with catalog.store.changing() as connection:

@@ -109,14 +109,14 @@ class AsyncClient:
         found, request_id = await self._post(path, body)
         return await answer_of(found, body["model"], request_id)
 
-    async def embed(self, model: str, texts: str | Sequence[str], **params: Any) -> Vectors:
+    async def embed(self, /, model: str, texts: str | Sequence[str], **params: Any) -> Vectors:
         """One vector for each text, in their order."""
         given = texts_of(texts)
         found, request_id = await self._post("/v1/embeddings", {"model": model, "input": given} | params)
         return vectors_answer(found, len(given), model, request_id)
 
     async def rerank(
-        self, model: str, query: str, documents: Sequence[str], *, top_n: int | None = None, **params: Any
+        self, /, model: str, query: str, documents: Sequence[str], *, top_n: int | None = None, **params: Any
     ) -> Ranking:
         """The documents by their relevance to the query, the best first."""
         given = texts_of(documents)
@@ -132,7 +132,7 @@ class AsyncClient:
         """The models that this key may use (``/v1/models``); needs no admin key."""
         return [entry["id"] for entry in listed(await self.link.json("GET", "/v1/models"))]
 
-    async def request(self, method: Method, path: str, body: Any = None, **params: Any) -> Any:
+    async def request(self, /, method: Method, path: str, body: Any = None, **params: Any) -> Any:
         """Any route of the hub, JSON in and out: ``await client.request("POST", "/v1/moderations", {…})``."""
         return await self.link.json(method, path, body, params=params)
 
@@ -140,6 +140,7 @@ class AsyncClient:
 
     async def connect(
         self,
+        /,
         name: str,
         url: str,
         *,
@@ -171,7 +172,7 @@ class AsyncClient:
         params = {"by": by, "since": since, "until": until}
         return listed(await self.link.json("GET", "/api/usage", params=params))
 
-    async def calls(self, limit: int = 50, *, cursor: str | None = None, **where: Any) -> Fields:
+    async def calls(self, /, limit: int = 50, *, cursor: str | None = None, **where: Any) -> Fields:
         """A page of the ledger, newest first: ``data`` and the cursor ``next``. ``where``: model, key, state."""
         params: Mapping[str, Any] = {"limit": limit, "cursor": cursor} | where
         found: Fields = await self.link.json("GET", "/api/calls", params=params)

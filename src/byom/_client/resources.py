@@ -37,12 +37,12 @@ class NamedResource(Resource):
         found: Fields = await self._link.json("GET", self._path(name))
         return found
 
-    async def create(self, name: str, **fields: Any) -> Fields:
+    async def create(self, /, name: str, **fields: Any) -> Fields:
         """Raises `Conflict` where the name is taken, `BadRequest` naming a field that is wrong."""
         made: Fields = await self._link.json("POST", f"/api/{self.kind}", {"name": name} | fields)
         return made
 
-    async def update(self, name: str, **changes: Any) -> Fields:
+    async def update(self, /, name: str, **changes: Any) -> Fields:
         """Change some fields; ``None`` goes back to the default. A ``name`` among them renames: see `rename`."""
         changed: Fields = await self._link.json("PATCH", self._path(name), changes)
         return changed
@@ -65,12 +65,12 @@ class NamedResource(Resource):
 class Connections(NamedResource):
     kind = "connections"
 
-    async def check(self, name: str, **options: Any) -> Fields:
+    async def check(self, /, name: str, **options: Any) -> Fields:
         """Test a connection as it is stored: whether it works, what it lists, what is wrong with it."""
         report: Fields = await self._link.json("POST", self._path(name, "/check"), options)
         return report
 
-    async def check_unsaved(self, url: str, **fields: Any) -> Fields:
+    async def check_unsaved(self, /, url: str, **fields: Any) -> Fields:
         """The same for a URL that is not stored (yet)."""
         report: Fields = await self._link.json("POST", "/api/connections/check", {"url": url} | fields)
         return report
@@ -79,7 +79,7 @@ class Connections(NamedResource):
 class Models(NamedResource):
     kind = "models"
 
-    async def probe(self, name: str, *, dry_run: bool = False, **options: Any) -> Fields:
+    async def probe(self, /, name: str, *, dry_run: bool = False, **options: Any) -> Fields:
         """Find out what the model can do, and store it; with ``dry_run`` only say what that would spend."""
         body = options | ({"dry_run": True} if dry_run else {})
         report: Fields = await self._link.json("POST", self._path(name, "/probe"), body)
@@ -95,7 +95,7 @@ class Keys(NamedResource):
 
     kind = "keys"
 
-    async def create(self, name: str, **fields: Any) -> Fields:
+    async def create(self, /, name: str, **fields: Any) -> Fields:
         """The new key with its ``token``, which is shown this once."""
         return await super().create(name, **fields)
 
@@ -109,7 +109,7 @@ class Prices(Resource):
 
     kind = "prices"
 
-    async def put(self, pattern: str, **fields: Any) -> Fields:
+    async def put(self, /, pattern: str, **fields: Any) -> Fields:
         """``input`` and ``output`` in dollars per million tokens, as text or numbers."""
         stored: Fields = await self._link.json("PUT", self._path(pattern), fields)
         return stored
@@ -129,7 +129,7 @@ class Settings:
         found: Fields = await self._link.json("GET", "/api/settings")
         return found
 
-    async def update(self, **changes: Any) -> Fields:
+    async def update(self, /, **changes: Any) -> Fields:
         """Change some; ``None`` goes back to the default."""
         changed: Fields = await self._link.json("PATCH", "/api/settings", changes)
         return changed

@@ -121,7 +121,7 @@ def _at(value: Any, prompt_tokens: int) -> Decimal:
 
 
 def _flat(given: dict[str, Decimal], model: ModelInfo) -> Price:
-    parts: dict[str, int] = {}
+    parts: dict[str, Any] = {}
     for name, value in given.items():
         if name in _TOKENS:
             parts[_TOKENS[name]] = _whole(value)

@@ -42,7 +42,7 @@ class Store:
         if self.path is not None:
             await asyncio.to_thread(_prepare_file, self.path)
             return
-        from asyncpg import InterfaceError, PostgresError
+        from asyncpg import InterfaceError, PostgresError  # type: ignore[import-untyped]
 
         try:
             async with self.reading():

@@ -90,7 +90,7 @@ class _Worker(asyncio.Protocol):
             _log.exception("a worker sent what the limits' authority does not understand")
             self.close()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio gives it
         self._workers.discard(self)
         waits, self._waits = self._waits, {}
         for task in waits.values():
@@ -125,7 +125,7 @@ class _Worker(asyncio.Protocol):
     def _ask(self, ask: Ask) -> None:
         scopes = tuple(self._scopes[number] for number in ask.scopes)
         answer = self._limiter.admit(scopes, ask.tokens, ask.cost)
-        if answer is None or (isinstance(answer, LimitRefusal) and ask.max_wait > 0):
+        if answer is None:
             task = asyncio.ensure_future(self._wait(ask, scopes))
             self._waits[ask.call] = task
             task.add_done_callback(lambda _: self._waits.pop(ask.call, None))
@@ -150,7 +150,8 @@ class _Worker(asyncio.Protocol):
             )
 
     def _cancel(self, call: int) -> None:
-        if (task := self._waits.pop(call, None)) is not None:
-            task.cancel()
-        elif (grant := self._grants.pop(call, None)) is not None:
+        # The grant first: the work of a wait is remembered for a moment longer than it lasts.
+        if (grant := self._grants.pop(call, None)) is not None:
             self._limiter.withdraw(grant)
+        elif (task := self._waits.pop(call, None)) is not None:
+            task.cancel()

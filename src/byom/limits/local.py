@@ -253,6 +253,9 @@ class LocalLimiter:
                     log.tokens_free -= extra_tokens
                 else:
                     log.settle(bucket, extra_tokens, self._clock())
+        self._wake(grant)
+
+    def _wake(self, grant: LocalGrant) -> None:
         for state, _ in grant.holds:
             if state.waiting:
                 self._pump(state, self._clock())

@@ -105,13 +105,16 @@ class RemoteLimiter:
     async def wait(
         self, scopes: tuple[Scope, ...], tokens: int, cost: int, max_wait: float
     ) -> RemoteGrant | LimitRefusal:
-        """Ask the authority, which keeps the queue."""
+        """Ask the authority, which decides as `LocalLimiter.admit` and `wait` after it, and keeps the queue."""
         scopes = tuple(scope for scope in scopes if scope.limits)
         outbox = self._outbox
         if outbox is None:
             return await self._without_authority(scopes, tokens, cost, max_wait)
         call = next(self._calls)
         future: asyncio.Future[RemoteGrant | LimitRefusal | None] = asyncio.get_running_loop().create_future()
+        if len(self._numbers) + len(scopes) > MOST_SCOPES:
+            self._numbers.clear()
+            outbox.put(Forget())
         numbers = tuple(self._number(scope, outbox) for scope in scopes)
         self._asking[call] = future
         self._questions[call] = (scopes, tokens, cost)
@@ -182,9 +185,6 @@ class RemoteLimiter:
         known = self._numbers.get(scope.id)
         if known is not None and (known[1] is scope or known[1] == scope):
             return known[0]
-        if known is None and len(self._numbers) >= MOST_SCOPES:
-            self._numbers.clear()
-            outbox.put(Forget())
         number = known[0] if known is not None else len(self._numbers) + 1
         self._numbers[scope.id] = (number, scope)
         outbox.put(Define(number, scope))
@@ -254,7 +254,7 @@ class _Link(asyncio.Protocol):
             for reply in decode_replies(body):
                 self._limiter.answered(reply)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio gives it
         self._limiter.disconnected()
         if not self._lost.done():
             self._lost.set_result(None)
