@@ -46,6 +46,7 @@ class Child:
     """One started process, with its descendants, and the clock reading of its start (seconds, monotonic)."""
 
     process: subprocess.Popen[bytes]
+    core: int
     started_at: float
     log: Path
 
@@ -118,9 +119,13 @@ class Children:
                 start_new_session=True,
                 preexec_fn=lambda: pin_and_follow_parent(core),
             )
-        child = Child(process, started_at, log)
+        child = Child(process, core, started_at, log)
         self._children.append(child)
         return child
+
+    def on_core(self, core: int) -> list[Child]:
+        """The running children that are pinned to ``core``."""
+        return [child for child in self._children if child.core == core]
 
     def stop(self, child: Child) -> None:
         """End one child now."""

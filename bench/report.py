@@ -16,7 +16,9 @@ from charts import Bar, bar_chart
 from floors import FLOORS, Floor
 from intervals import Estimate, estimate
 from results import Measured
+from watch import DISTURBED
 
+README = Path(__file__).resolve().parent.parent / "README.md"
 START, END = "<!-- bench:start -->", "<!-- bench:end -->"
 ORDER = ("direct", "nginx", "byom", "portkey", "litellm")
 TITLES = {
@@ -52,14 +54,25 @@ class Results:
         rows = self.rows.get((leg, "missing"))
         return rows[0].note if rows else ""
 
+    def values(self, leg: str, metric: str) -> dict[int, float]:
+        """Clean values by round; those that other programs disturbed only where there are no others."""
+        clean = {row.round: row for row in self.rows.get((leg, metric), []) if row.value is not None}
+        quiet = {number: row for number, row in clean.items() if row.foreign_cpu < DISTURBED}
+        return {number: row.value for number, row in (quiet or clean).items() if row.value is not None}
+
+    def disturbed(self) -> tuple[int, int]:
+        """Rows in which other programs took part of a core, and all rows that could tell."""
+        told = [row for rows in self.rows.values() for row in rows if row.value is not None]
+        return sum(row.foreign_cpu >= DISTURBED for row in told), len(told)
+
     def errors(self, leg: str, metric: str) -> int:
         """Errors of all rounds."""
         return sum(row.errors for row in self.rows.get((leg, metric), []))
 
     def of_leg(self, leg: str, metric: str) -> Estimate | None:
         """Median of the clean rounds; ``None`` when there is none."""
-        values = [row.value for row in self.rows.get((leg, metric), []) if row.value is not None]
-        return estimate(values) if values else None
+        values = self.values(leg, metric)
+        return estimate(list(values.values())) if values else None
 
     def worst(self, leg: str, metric: str) -> float | None:
         """The largest value of all rounds."""
@@ -67,12 +80,8 @@ class Results:
 
     def ratio(self, leg: str, base: str, metric: str) -> Estimate | None:
         """Leg over base, paired by round."""
-        below = {row.round: row.value for row in self.rows.get((base, metric), []) if row.value}
-        pairs = [
-            row.value / below[row.round]
-            for row in self.rows.get((leg, metric), [])
-            if row.value is not None and row.round in below
-        ]
+        below = self.values(base, metric)
+        pairs = [value / below[number] for number, value in self.values(leg, metric).items() if below.get(number)]
         return estimate(pairs) if pairs else None
 
 
@@ -130,7 +139,7 @@ def _streams(data: Results, leg: str) -> str:
     if lost or faulty:
         return f"{lost:,} events lost, {faulty:,} streams broken"
     late = data.of_leg(leg, "stream_late_p99_ms")
-    return "none lost" + (f", p99 {late.median:.1f} ms late" if late else "")
+    return "none lost" + (f", p99 {late.median:,.1f} ms late" if late else "")
 
 
 def verdicts(data: Results) -> str:
@@ -158,13 +167,16 @@ def _held(floor: Floor, value: float) -> str:
     return "yes" if (value >= floor.bound if floor.at_least else value <= floor.bound) else "**no**"
 
 
-def setting(facts: dict[str, str]) -> str:
-    """One sentence on machine, versions and method."""
+def setting(data: Results, facts: dict[str, str]) -> str:
+    """Some sentences on machine, versions and method."""
+    disturbed, told = data.disturbed()
     versions = ", ".join(f"{leg} {facts[f'leg {leg}']}" for leg in ORDER[1:] if f"leg {leg}" in facts)
     return (
         f"Measured {facts['date']} on {facts['cores']} cores of {facts['cpu']}, Linux {facts['kernel']}, "
         f"Python {facts['python']}: {facts['pinning']}; {facts['rounds']} interleaved rounds, a fresh process each; "
-        f"medians with 95 % bootstrap intervals, ratios paired by round. Versions: {versions}."
+        f"medians with 95 % bootstrap intervals, ratios paired by round; "
+        f"{disturbed} of {told} rows, disturbed by other programs, are left out where there are others. "
+        f"Versions: {versions}."
     )
 
 
@@ -185,11 +197,11 @@ def draw(data: Results, folder: Path) -> None:
 def publish(folder: Path, readme: Path | None) -> None:
     """Print the tables, draw the charts, and put both tables between the markers of ``readme``."""
     data, facts = Results.of(results.read(folder)), results.read_environment(folder)
-    text = "\n\n".join([table(data), verdicts(data), setting(facts)])
+    text = "\n\n".join([table(data), verdicts(data), setting(data, facts)])
     draw(data, folder)
     (folder / "summary.json").write_text(json.dumps(_summary(data), indent=2) + "\n")
     print(text)
-    if readme:
+    if readme and START in readme.read_text():
         replace_between_markers(readme, text)
 
 
@@ -211,7 +223,7 @@ def main() -> None:
     """Make tables and charts again from the results on disk."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=Path(__file__).resolve().parent / "results")
-    parser.add_argument("--readme", type=Path)
+    parser.add_argument("--readme", type=Path, default=README)
     options = parser.parse_args()
     publish(options.results, options.readme)
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from measure import Row
+from row import Row
 
 MEASUREMENTS = "measurements.csv"
 ENVIRONMENT = "environment.csv"
@@ -28,6 +28,7 @@ class Measured:
     value: float | None
     unit: str
     errors: int
+    foreign_cpu: float
     note: str
 
 
@@ -68,6 +69,7 @@ def read(folder: Path) -> list[Measured]:
                 value=float(line["value"]) if line["value"] else None,
                 unit=line["unit"],
                 errors=int(line["errors"]),
+                foreign_cpu=float(line["foreign_cpu"] or 0),
                 note=line["note"],
             )
             for line in csv.DictReader(source)

@@ -8,6 +8,7 @@ python bench/run.py --legs direct,nginx,byom --rounds 5
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
@@ -15,22 +16,26 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 import environment
-import measure
 import peers
 import report
 import results
+import startup
+from bodies import Bodies
 from legs.byom import Byom
 from legs.direct import Direct
 from legs.leg import BURST, PACED, PLAIN, Leg, Running, Upstreams, Workplace
 from legs.litellm import LiteLLM
 from legs.nginx import Nginx
 from legs.portkey import Portkey
-from measure import Bodies, Row, Windows
+from measure import EVENTS_PER_S, Meter, Windows, added_latency
 from mock.static import StaticMock
 from processes import LOAD_CORE, Children, free_port
+from row import Row
+from watch import Watcher
 
 BENCH = Path(__file__).resolve().parent
 LEGS: dict[str, Callable[[], Leg]] = {
@@ -40,8 +45,7 @@ LEGS: dict[str, Callable[[], Leg]] = {
     "litellm": LiteLLM,
     "portkey": Portkey,
 }
-EVENTS_PER_S = 20.0
-QUICK = Windows(throughput_s=2, latency_s=2, warm_up_s=1, streams=200, stream_s=5, stream_deadline_s=30)
+QUICK = Windows(throughput_s=2, latency_s=2, warm_up_s=1, streams=200, stream_s=5, stream_deadline_s=30, tries=1)
 
 
 @dataclass(slots=True)
@@ -69,24 +73,28 @@ class Bench:
             if leg.slow and number > 0:
                 continue
             with self._reporting(number, leg), self._started(number, leg) as running:
-                self._add(number, leg, measure.streams(running, self.bodies, self.windows, EVENTS_PER_S))
+                self._add(number, leg, self._meter(leg, running).streams())
 
     def _speed(self, number: int, leg: Leg, running: Running) -> None:
-        measure.warm_up(running, self.bodies, self.windows)
-        straight = Direct().start(self._workplace(leg))
-        before = measure.latency(straight, self.bodies, self.windows, slow=False)
-        through = measure.latency(running, self.bodies, self.windows, slow=leg.slow)
+        meter = self._meter(leg, running)
+        meter.warm_up()
+        before = self._meter(leg, Direct().start(self._workplace(leg))).latency()
+        through = meter.latency()
         self._add(number, leg, through)
         if running.child:
-            self._add(number, leg, measure.added_latency(before, through))
-        self._add(number, leg, measure.throughput(running, self.bodies, self.windows, slow=leg.slow))
-        self._add(number, leg, measure.answers(running, self.bodies, self.windows, slow=leg.slow))
+            self._add(number, leg, added_latency(before, through))
+        self._add(number, leg, meter.throughput())
+        self._add(number, leg, meter.answers())
+
+    def _meter(self, leg: Leg, running: Running) -> Meter:
+        windows = self.windows.doubled() if leg.slow else self.windows
+        return Meter(running, self.bodies, windows, Watcher(self.children))
 
     @contextmanager
     def _started(self, number: int, leg: Leg) -> Iterator[Running]:
         running = leg.start(self._workplace(leg))
         try:
-            ready = measure.wait_until_ready(running, self.bodies)
+            ready = startup.wait_until_ready(running, self.bodies)
             if running.child:
                 self._add(number, leg, [ready])
             yield running
@@ -99,7 +107,7 @@ class Bench:
         """A leg that fails is a result, with its reason; the others go on."""
         try:
             yield
-        except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        except (RuntimeError, OSError, HTTPException, subprocess.SubprocessError) as error:
             self._add(number, leg, [Row("failed", None, "", errors=1, note=" ".join(str(error).split())[-300:])])
 
     def _workplace(self, leg: Leg) -> Workplace:
@@ -127,12 +135,13 @@ def start_mocks(children: Children, folder: Path, stream_s: float) -> Upstreams:
 
 
 def end_on_termination() -> None:
-    """Let SIGTERM unwind the stack as Ctrl-C does, so that every child is ended."""
+    """Let SIGTERM and SIGINT unwind the stack, so that every child is ended, also in a background job."""
 
     def stop(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
 
 
 def run(options: argparse.Namespace, out: Path) -> None:
@@ -165,7 +174,7 @@ def run(options: argparse.Namespace, out: Path) -> None:
             print(f"streams, round {number + 1} of {options.stream_rounds}", flush=True)
             bench.stream_round(number)
         if any(leg.name == "byom" for leg in present):
-            for row in measure.import_times(options.imports):
+            for row in startup.import_times(options.imports):
                 writer.add(results.ALL_ROUNDS, "byom", row)
     facts |= {"rounds": str(options.rounds), "windows": str(windows)}
     results.write_environment(out, facts)
@@ -180,7 +189,7 @@ def main() -> int:
     parser.add_argument("--stream-rounds", type=int, help="default 3; quick 1")
     parser.add_argument("--imports", type=int, default=15, help="fresh interpreters for the import time")
     parser.add_argument("--out", type=Path, help="default bench/results; quick: a new temporary folder")
-    parser.add_argument("--readme", type=Path, help="file whose marked table is replaced")
+    parser.add_argument("--readme", type=Path, help="file whose marked table is replaced; by default the project's, when results are kept")
     parser.add_argument("--no-install", action="store_true", help="use only the peers that are installed")
     options = parser.parse_args()
     options.rounds = options.rounds or (2 if options.quick else 7)
@@ -189,6 +198,7 @@ def main() -> int:
         print("cannot measure here: " + "; ".join(obstacles), file=sys.stderr)
         return 1
     environment.raise_open_file_limit()
+    os.sched_setaffinity(0, {LOAD_CORE})
     end_on_termination()
     out = options.out or (Path(tempfile.mkdtemp(prefix="byom-bench-quick-")) if options.quick else BENCH / "results")
     try:
@@ -196,7 +206,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print(f"stopped; what was measured is in {out / results.MEASUREMENTS}.part", file=sys.stderr)
         return 130
-    report.publish(out, options.readme)
+    report.publish(out, options.readme or (report.README if out == BENCH / "results" else None))
     return 0
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import http.client
+import os
 import re
 import statistics
 import sys
@@ -23,11 +24,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import environment
-import measure
+import startup
+from bodies import Bodies
 from driver.wrk import drive
 from legs.leg import BURST, PLAIN, Running, Target, Upstreams, Workplace
-from measure import Bodies
-from processes import Child, Children
+from measure import CONNECTIONS
+from processes import LOAD_CORE, Child, Children
 from run import BENCH, LEGS, end_on_termination, start_mocks
 
 SEGMENT_CALLS = 50_000
@@ -76,7 +78,7 @@ class Soak:
                 target.url,
                 self.bodies.path(model),
                 target.headers,
-                connections=measure.CONNECTIONS,
+                connections=CONNECTIONS,
                 duration_s=min(60.0, SEGMENT_CALLS / rates[model]),
             )
             rates[model] = max(1.0, load.per_second)
@@ -167,7 +169,7 @@ def soak(leg_name: str, calls: int) -> list[Sample]:
         running = LEGS[leg_name]().start(Workplace(children, folder / leg_name, upstreams))
         if running.child is None:
             raise SystemExit(f"{leg_name} is no process to watch")
-        measure.wait_until_ready(running, bodies)
+        startup.wait_until_ready(running, bodies)
         return Soak(running, running.child, upstreams, bodies).run(calls)
 
 
@@ -182,6 +184,7 @@ def main() -> int:
         print("cannot measure here: " + "; ".join(obstacles), file=sys.stderr)
         return 1
     environment.raise_open_file_limit()
+    os.sched_setaffinity(0, {LOAD_CORE})
     end_on_termination()
     samples = soak(options.leg, options.calls)
     write(options.out, samples)

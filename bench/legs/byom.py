@@ -15,6 +15,8 @@ from processes import GATEWAY_CORE, child_environment, free_port
 
 from legs.leg import BURST, PACED, PLAIN, Gateway, Running, Upstreams, Workplace
 
+_UPSTREAM_KEY = "BENCH_UPSTREAM_KEY"
+
 COMMAND = Path(sys.executable).with_name("byom")
 
 _LIMITS = """
@@ -23,6 +25,7 @@ tokens_per_minute = 10000000000
 concurrency = 100000
 budget = { amount = "1000000", period = "month" }
 """
+_KEY_LIMITS = ("--rpm", "100000000", "--tpm", "10000000000", "--concurrency", "100000", "--budget", "1000000/month")
 
 
 def set_up(home: Path, upstreams: Upstreams) -> str:
@@ -34,24 +37,16 @@ def set_up(home: Path, upstreams: Upstreams) -> str:
     return str(created["token"])
 
 
-_KEY_LIMITS = (
-    *("--requests-per-minute", "100000000", "--tokens-per-minute", "10000000000"),
-    *("--concurrency", "100000", "--budget", "1000000"),
-)
-
-
 def _declaration(model: str, upstreams: Upstreams) -> str:
     return f"""
-[[connections]]
-name = "{model}"
+[connections.{model}]
 url = "{upstreams.base(model)}"
-key = "sk-mock"
-[connections.limits]{_LIMITS}
-[[models]]
-name = "{model}"
+key_env = "{_UPSTREAM_KEY}"
+[connections.{model}.limits]{_LIMITS}
+[models.{model}]
 connection = "{model}"
 price = {{ input = "0.15", output = "0.60" }}
-[models.limits]{_LIMITS}"""
+[models.{model}.limits]{_LIMITS}"""
 
 
 def _byom(home: Path, *arguments: str) -> str:
@@ -60,7 +55,7 @@ def _byom(home: Path, *arguments: str) -> str:
         check=False,
         capture_output=True,
         text=True,
-        env=child_environment({"BYOM_HOME": str(home)}),
+        env=child_environment({"BYOM_HOME": str(home), _UPSTREAM_KEY: "sk-mock"}),
     )
     if finished.returncode != 0:
         raise RuntimeError(f"byom {' '.join(arguments)}: {finished.stderr.strip()[-500:]}")

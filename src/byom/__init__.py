@@ -24,7 +24,7 @@ __version__ = "0.1.0"
 __all__ = ["AsyncClient", "Client", "__version__", "chat", "connect", "embed"]
 
 # Imported with their first use, so that ``import byom`` costs next to nothing.
-_LAZY = {name: "byom.client" for name in ("AsyncClient", "Client", "chat", "connect", "embed")}
+_LAZY = dict.fromkeys(("AsyncClient", "Client", "chat", "connect", "embed"), "byom.client")
 
 
 def __getattr__(name: str) -> Any:

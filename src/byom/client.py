@@ -35,16 +35,13 @@ __all__ = [
     "embed",
 ]
 
-for _public in (Answer, AsyncChatStream, AsyncClient, ChatStream, Client, HubUnreachable, Piece, Ranked, Ranking, Vectors):
-    _public.__module__ = __name__
-
 _lock = threading.Lock()
 _default: tuple[tuple[str | None, ...], Client] | None = None
 _VARIABLES = ("BYOM_URL", "BYOM_API_KEY", "BYOM_HOME")
 
 
 def default_client() -> Client:
-    """The client behind `chat`, `embed` and `connect`; another one when the variables that name the hub have changed."""
+    """The client behind `chat`, `embed` and `connect`; a new one when the variables that name the hub have changed."""
     global _default
     named = (*map(os.environ.get, _VARIABLES), str(os.getpid()))
     with _lock:
@@ -73,7 +70,7 @@ def chat(
     """
     if stream:
         return default_client().chat(model, prompt, system=system, stream=True, **params)
-    return default_client().chat(model, prompt, system=system, **params)
+    return default_client().chat(model, prompt, system=system, stream=False, **params)
 
 
 def embed(model: str, texts: str | Sequence[str], **params: Any) -> Vectors:
@@ -93,3 +90,9 @@ def connect(
 ) -> dict[str, Any]:
     """Connect an OpenAI-compatible server; see `AsyncClient.connect`."""
     return default_client().connect(name, url, model=model, models=models, all=all, key=key, **fields)
+
+
+# Tracebacks and help show the names that users import.
+for _name in __all__:
+    if isinstance(globals()[_name], type):
+        globals()[_name].__module__ = __name__

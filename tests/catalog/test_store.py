@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from blockbuster import blockbuster_ctx
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from byom.catalog import migrate, tables
@@ -282,6 +283,18 @@ async def test_sqlite_is_opened_for_many_readers_and_one_writer(local: Catalog) 
         wanted = {"journal_mode": "wal", "synchronous": 1, "foreign_keys": 1, "busy_timeout": 15000}
         found = {name: (await connection.execute(sa.text(f"PRAGMA {name}"))).scalar() for name in wanted}
     assert found == wanted
+
+
+async def test_changing_the_catalog_blocks_no_other_task(local: Catalog) -> None:
+    """Gateway checklist 87."""
+    await local.connections.create({"name": "warm", "url": "http://warm.example", "key": "sk-warm"}, actor=ME)
+    with blockbuster_ctx():
+        await local.connections.create({"name": "lab", "url": "http://lab.example", "key": "sk-1"}, actor=ME)
+        await local.models.create({"name": "m", "connection": "lab"}, actor=ME)
+        await local.rotate_secrets(actor=ME)
+        await local.reset_admin_key()
+        await local.refresh()
+        await local.flush()
 
 
 async def test_the_database_file_is_private(local: Catalog, tmp_path: Path) -> None:

@@ -17,8 +17,14 @@ async def upstream() -> AsyncIterator[FakeUpstream]:
 
 
 @pytest.fixture
-async def rig(upstream: FakeUpstream) -> AsyncIterator[Rig]:
-    async with running(snapshot_of(route_to(upstream))) as started:
+def server() -> str:
+    """Which server is in front of the gateway. A module that is to pass with both parametrises this name."""
+    return "own"
+
+
+@pytest.fixture
+async def rig(upstream: FakeUpstream, server: str) -> AsyncIterator[Rig]:
+    async with running(snapshot_of(route_to(upstream)), server=server) as started:
         yield started
 
 

@@ -12,10 +12,12 @@ from typing import Any
 
 import msgspec
 from byom.catalog.snapshot import CallerKey, GatewaySettings, Route, Snapshot
+from byom.gateway.asgi import GatewayApp
 from byom.gateway.gateway import Gateway
 from byom.gateway.http.listener import Listener
 from byom.ledger.row import Row
 from byom.limits.local import LocalLimiter
+from byom.server.fallback import Fallback
 from byom.testing import FakeUpstream
 from byom.types.limits import Limits, Scope
 from byom.types.target import NetworkPolicy, Target
@@ -113,8 +115,11 @@ def snapshot_of(*routes: Route, keys: tuple[CallerKey, ...] = (), **settings: An
 
 
 @asynccontextmanager
-async def running(snapshot: Snapshot, **options: Any) -> AsyncIterator[Rig]:
-    """A gateway with this catalog. Everything it holds is checked to be given back in the end."""
+async def running(snapshot: Snapshot, *, server: str = "own", **options: Any) -> AsyncIterator[Rig]:
+    """A gateway with this catalog. Everything it holds is checked to be given back in the end.
+
+    ``server``: ``own`` is the gateway's, ``asgi`` is uvicorn's, with the gateway as its application.
+    """
     loop = asyncio.get_running_loop()
     rows: list[Row] = []
     numbers = itertools.count()
@@ -128,9 +133,14 @@ async def running(snapshot: Snapshot, **options: Any) -> AsyncIterator[Rig]:
     )
     gateway.start()
     listener = Listener(gateway, asyncio.Protocol, loop=loop, check_origin=lambda host, origin: None)
+    asgi = Fallback(GatewayApp(gateway))
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setblocking(False)
-    await listener.listen(listening)
+    uvicorn_server = None
+    if server == "asgi":
+        uvicorn_server = await loop.create_server(asgi.protocol, sock=listening)
+    else:
+        await listener.listen(listening)
     rig = Rig(gateway, listener, listening.getsockname()[1], rows)
     try:
         yield rig
@@ -139,6 +149,9 @@ async def running(snapshot: Snapshot, **options: Any) -> AsyncIterator[Rig]:
                 await asyncio.sleep(0.01)
     finally:
         listener.stop_accepting()
+        if uvicorn_server is not None:
+            uvicorn_server.close()
         await gateway.drain(0.0)
+        await asgi.stop(2.0)
         gateway.close()
         listener.close()

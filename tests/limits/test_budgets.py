@@ -26,8 +26,8 @@ class Clock:
         return NOON + self.now - 50.0
 
 
-def budget_scope(*budgets: Budget, id: str = "key:a", max_wait: float = 0.0) -> tuple[Scope, ...]:
-    return (Scope(id, Limits(budgets=budgets, max_wait=max_wait)),)
+def budget_scope(*budgets: Budget, name: str = "key:a", max_wait: float = 0.0) -> tuple[Scope, ...]:
+    return (Scope(name, Limits(budgets=budgets, max_wait=max_wait)),)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_what_was_spent_before_is_read_once_and_off_the_byte_path() -> None:
         answers = await asyncio.gather(*(limiter.wait(scopes, 0, DOLLAR, 0.0) for _ in range(5)))
         assert sum(isinstance(answer, LocalGrant) for answer in answers) == 3
         assert asked == [("key:a", period_bounds("day", NOON)[0])]
-        other = budget_scope(Budget(10 * DOLLAR, "day"), id="key:b")
+        other = budget_scope(Budget(10 * DOLLAR, "day"), name="key:b")
         await limiter.preload(other)
         assert isinstance(limiter.admit(other, 0, 3 * DOLLAR), LocalGrant)
         assert isinstance(limiter.admit(other, 0, 1), LimitRefusal)

@@ -51,12 +51,12 @@ async def connected(path: Path, on_loss: str = "refuse") -> AsyncIterator[Remote
 async def until(condition: object) -> None:
     assert callable(condition)
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  the condition is in another process, or behind a socket
             await asyncio.sleep(0.005)
 
 
-def scope(*windows: Window, concurrency: int | None = None, max_wait: float = 0.0, id: str = "key:a") -> Scope:
-    return Scope(id, Limits(windows=windows, concurrency=concurrency, max_wait=max_wait))
+def scope(*windows: Window, concurrency: int | None = None, max_wait: float = 0.0, name: str = "key:a") -> Scope:
+    return Scope(name, Limits(windows=windows, concurrency=concurrency, max_wait=max_wait))
 
 
 async def granted(limiter: RemoteLimiter, scopes: tuple[Scope, ...], tokens: int = 0) -> RemoteGrant:
@@ -132,8 +132,10 @@ async def test_calls_cancelled_at_any_moment_leave_nothing_behind(socket: Path) 
         async def call(number: int) -> None:
             answer = await limiter.wait(scopes, 0, 0, 5.0)
             assert isinstance(answer, RemoteGrant)
-            await asyncio.sleep(0)
-            limiter.withdraw(answer) if number % 3 else limiter.settle(answer, 0, 0)
+            try:
+                await asyncio.sleep(0)
+            finally:
+                limiter.withdraw(answer) if number % 3 else limiter.settle(answer, 0, 0)
 
         for number in range(300):
             task = asyncio.ensure_future(call(number))
@@ -162,7 +164,7 @@ async def test_very_many_keys_keep_the_table_of_scopes_bounded(socket: Path, mon
     monkeypatch.setattr("byom.limits.remote.MOST_SCOPES", 50)
     async with serving(socket), connected(socket) as limiter:
         for number in range(500):
-            scopes = tuple(scope(Window("requests", 1, 60), id=f"{kind}:{number}") for kind in ("key", "model"))
+            scopes = tuple(scope(Window("requests", 1, 60), name=f"{kind}:{number}") for kind in ("key", "model"))
             limiter.settle(await granted(limiter, scopes), 0, 0)
             assert isinstance(await limiter.wait(scopes, 0, 0, 0.0), LimitRefusal)
             assert len(limiter._numbers) <= 50
@@ -201,7 +203,7 @@ async def test_running_calls_are_declared_to_the_next_authority(socket: Path) ->
     async with serving(socket):
         await limiter.start()
         grant = await granted(limiter, scopes)
-        lost = asyncio.ensure_future(limiter.wait((scope(concurrency=1, max_wait=9, id="x"),), 0, 0, 9.0))
+        lost = asyncio.ensure_future(limiter.wait((scope(concurrency=1, max_wait=9, name="x"),), 0, 0, 9.0))
         assert isinstance(await lost, RemoteGrant)
     await until(lambda: not limiter.connected)
     async with serving(socket) as second:

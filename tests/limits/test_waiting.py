@@ -15,8 +15,8 @@ def limiter() -> LocalLimiter:
     return LocalLimiter(clock=now)
 
 
-def scope(id: str, *windows: Window, concurrency: int | None = None, max_wait: float = 100.0) -> Scope:
-    return Scope(id, Limits(windows=windows, concurrency=concurrency, max_wait=max_wait))
+def scope(name: str, *windows: Window, concurrency: int | None = None, max_wait: float = 100.0) -> Scope:
+    return Scope(name, Limits(windows=windows, concurrency=concurrency, max_wait=max_wait))
 
 
 async def settle_down() -> None:
@@ -55,7 +55,8 @@ def test_a_waiter_is_let_in_when_a_call_is_settled() -> None:
         assert limits.waiting("key:a") == 1
         limits.settle(running, 0, 0)
         assert limits.in_flight("key:a") == 1, "the slot went to the waiter at once"
-        assert isinstance(granted := await waiting, LocalGrant)
+        granted = await waiting
+        assert isinstance(granted, LocalGrant)
         assert granted.waited == 3
         limits.settle(granted, 0, 0)
         assert limits.in_flight("key:a") == 0
@@ -277,7 +278,7 @@ def test_under_random_load_no_limit_is_broken_nobody_is_forgotten_and_all_is_giv
         assert limits.reservations == 0
         assert all(limits.in_flight(each.id) == limits.waiting(each.id) == 0 for each in pool)
         for scope_id, amount, seconds in (("a", 7, 3), ("c", 20, 2)):
-            times = sorted(at for at, id in admitted if id == scope_id)
+            times = sorted(at for at, name in admitted if name == scope_id)
             assert all(later - earlier >= seconds - 1e-9 for earlier, later in zip(times, times[amount:], strict=False))
 
     run_in_virtual_time(main())

@@ -21,8 +21,8 @@ class Clock:
         return self.now
 
 
-def scope(*windows: Window, id: str = "key:a", concurrency: int | None = None) -> Scope:
-    return Scope(id, Limits(windows=windows, concurrency=concurrency))
+def scope(*windows: Window, name: str = "key:a", concurrency: int | None = None) -> Scope:
+    return Scope(name, Limits(windows=windows, concurrency=concurrency))
 
 
 def test_the_call_after_the_last_one_allowed_is_refused_with_the_exact_time_to_wait() -> None:
@@ -42,7 +42,7 @@ def test_the_call_after_the_last_one_allowed_is_refused_with_the_exact_time_to_w
 
 def test_a_refused_call_is_counted_in_no_scope() -> None:
     limiter = LocalLimiter(clock=Clock())
-    wide, narrow = scope(Window("requests", 5, 60), id="key:a"), scope(Window("requests", 1, 60), id="model:m")
+    wide, narrow = scope(Window("requests", 5, 60), name="key:a"), scope(Window("requests", 1, 60), name="model:m")
     assert isinstance(limiter.admit((wide, narrow), 0, 0), LocalGrant)
     for _ in range(20):
         assert isinstance(limiter.admit((wide, narrow), 0, 0), LimitRefusal)
@@ -100,7 +100,8 @@ def test_a_call_longer_than_the_window_still_pays_for_tokens_it_had_not_reserved
     grant = limiter.admit(scopes, 10, 0)
     assert isinstance(grant, LocalGrant)
     clock.now += 90
-    assert isinstance(other := limiter.admit(scopes, 100, 0), LocalGrant)
+    other = limiter.admit(scopes, 100, 0)
+    assert isinstance(other, LocalGrant)
     limiter.settle(other, 0, 0)
     limiter.settle(grant, 110, 0)
     assert isinstance(limiter.admit(scopes, 1, 0), LimitRefusal)
@@ -172,9 +173,7 @@ def test_a_call_in_flight_settles_right_after_the_window_of_its_scope_got_anothe
 
 def test_equal_rules_in_a_new_object_change_nothing() -> None:
     limiter = LocalLimiter(clock=Clock())
-    granted = sum(
-        isinstance(limiter.admit((scope(Window("requests", 10, 60)),), 0, 0), LocalGrant) for _ in range(30)
-    )
+    granted = sum(isinstance(limiter.admit((scope(Window("requests", 10, 60)),), 0, 0), LocalGrant) for _ in range(30))
     assert granted == 10
 
 
@@ -210,7 +209,7 @@ def test_a_flood_of_new_keys_leaves_bounded_state_behind() -> None:
     largest = 0
     for number in range(30_000):
         clock.now += 0.01
-        grant = limiter.admit((scope(Window("requests", 5, 1), id=f"key:{number}", concurrency=3),), 5, 0)
+        grant = limiter.admit((scope(Window("requests", 5, 1), name=f"key:{number}", concurrency=3),), 5, 0)
         assert isinstance(grant, LocalGrant)
         limiter.settle(grant, 5, 0)
         largest = max(largest, len(limiter))
@@ -223,7 +222,7 @@ def test_a_flood_of_new_keys_leaves_bounded_state_behind() -> None:
 def test_scopes_that_sweep_each_other_out_are_still_counted() -> None:
     limiter = LocalLimiter(clock=Clock())
     for number in range(3_000):
-        scopes = tuple(scope(id=f"{kind}:{number}", concurrency=1) for kind in ("key", "model", "connection"))
+        scopes = tuple(scope(name=f"{kind}:{number}", concurrency=1) for kind in ("key", "model", "connection"))
         assert isinstance(limiter.admit(scopes, 0, 0), LocalGrant)
         assert isinstance(limiter.admit(scopes, 0, 0), LimitRefusal)
 

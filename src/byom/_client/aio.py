@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, overload
-from urllib.parse import quote
 
 from byom._client.answers import Answer, Ranking, Vectors, answer_of, ranking_answer, vectors_answer
 from byom._client.calls import Prompt, chat_body, completion_body, texts_of
@@ -157,9 +156,10 @@ class AsyncClient:
         names of its ``models``, and ``check``: what the check found. Raises what is wrong with the connection, in
         which case nothing is stored; ``check=False`` stores it untested.
         """
-        wanted = [*([model] if model else []), *models]
-        body = {"name": name, "url": url, "models": wanted, "all": all, "check": check, "key": key} | fields
-        made: Fields = await self.link.json("POST", "/api/connections", {k: v for k, v in body.items() if v is not None})
+        wanted = "all" if all else [*([model] if model else []), *models]
+        body = {"name": name, "url": url, "models": wanted, "check": check, "key": key} | fields
+        given = {field: value for field, value in body.items() if value is not None}
+        made: Fields = await self.link.json("POST", "/api/connections", given)
         return made
 
     async def info(self) -> Fields:
@@ -168,24 +168,25 @@ class AsyncClient:
         return found
 
     async def usage(self, by: str = "model", *, since: Any = None, until: Any = None) -> list[Fields]:
-        """Calls, tokens and cost, added up by ``model``, ``key``, ``user``, ``connection``, ``day`` or ``hour``."""
+        """Calls, tokens and cost, added up by ``model``, ``key``, ``user``, ``connection``, ``day`` or ``hour``.
+
+        ``since``, ``until``: seconds since the epoch, or RFC 3339. Costs are dollars as text, ``None``: not known.
+        """
         params = {"by": by, "since": since, "until": until}
         return listed(await self.link.json("GET", "/api/usage", params=params))
 
     async def calls(self, /, limit: int = 50, *, cursor: str | None = None, **where: Any) -> Fields:
-        """A page of the ledger, newest first: ``data`` and the cursor ``next``. ``where``: model, key, state."""
+        """A page of the ledger, newest first: ``data`` and the cursor ``next``.
+
+        ``where``: model, key, user, connection, state, since, until.
+        """
         params: Mapping[str, Any] = {"limit": limit, "cursor": cursor} | where
         found: Fields = await self.link.json("GET", "/api/calls", params=params)
         return found
 
-    async def call(self, request_id: str) -> Fields:
-        """The ledger's row of one call."""
-        found: Fields = await self.link.json("GET", f"/api/calls/{quote(request_id, safe='')}")
-        return found
-
     async def apply(self, text: str, *, dry_run: bool = False) -> Fields:
         """Make the catalog as a byom.toml declares it; returns what changed (or would)."""
-        plan: Fields = await self.link.json("POST", "/api/apply", {"text": text, "dry_run": dry_run})
+        plan: Fields = await self.link.json("POST", "/api/apply", {"toml": text, "dry_run": dry_run})
         return plan
 
     async def export(self) -> str:

@@ -15,12 +15,11 @@ def messages_of(prompt: Prompt, system: str | None = None) -> list[dict[str, Any
     """OpenAI's messages from a text, one message or several. Raises `BadRequest` for anything else."""
     if isinstance(prompt, str):
         messages: list[dict[str, Any]] = [{"role": "user", "content": prompt}]
-    elif isinstance(prompt, Mapping):
-        messages = [dict(prompt)]
-    elif isinstance(prompt, Sequence) and all(isinstance(message, Mapping) for message in prompt):
-        messages = [dict(message) for message in prompt]
     else:
-        raise BadRequest("A prompt is a text, or a list of messages such as {'role': 'user', 'content': '…'}.")
+        given: Sequence[Any] = [prompt] if isinstance(prompt, Mapping) else list(prompt)
+        if not all(isinstance(message, Mapping) for message in given):
+            raise BadRequest("A prompt is a text, or a list of messages such as {'role': 'user', 'content': '…'}.")
+        messages = [dict(message) for message in given]
     return ([{"role": "system", "content": system}] if system else []) + messages
 
 

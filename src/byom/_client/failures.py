@@ -56,9 +56,10 @@ def raise_unreachable(error: httpx2.HTTPError, place: Place) -> NoReturn:
     """Raise `HubUnreachable`, or `UpstreamTimeout` where a hub was there but said nothing in time."""
     if isinstance(error, httpx2.ReadTimeout | httpx2.WriteTimeout):
         raise errors.UpstreamTimeout(f"The hub at {place.url} did not answer in time.") from error
+    why = str(error) or type(error).__name__
     if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
-        raise HubUnreachable(f"No hub answers at {place.url} ({error or type(error).__name__}). {_HINT}") from error
-    raise HubUnreachable(f"The connection to the hub at {place.url} broke: {error or type(error).__name__}") from error
+        raise HubUnreachable(f"No hub answers at {place.url} ({why}). {_HINT}") from error
+    raise HubUnreachable(f"The connection to the hub at {place.url} broke: {why}") from error
 
 
 def _error_fields(body: bytes) -> dict[str, Any]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from byom.errors import ByomError
+
 T = TypeVar("T")
+_log = logging.getLogger("byom.client")
 
 
 class Portal:
@@ -71,8 +75,10 @@ class Portal:
         if loop is None or thread is None or self._pid != os.getpid():
             return
         for close in reversed(self._at_exit):
-            with contextlib.suppress(Exception):  # noqa: BLE001 - nobody is left to be told
+            try:
                 self.call(close())
+            except (ByomError, OSError, RuntimeError):
+                _log.exception("a client could not be closed")
         self._loop = self._thread = None
         loop.call_soon_threadsafe(loop.stop)
         thread.join(timeout=5.0)

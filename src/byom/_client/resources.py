@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from byom._client.link import Link
+from byom.errors import Conflict
 
 Fields = dict[str, Any]
 
@@ -79,11 +80,25 @@ class Connections(NamedResource):
 class Models(NamedResource):
     kind = "models"
 
-    async def probe(self, /, name: str, *, dry_run: bool = False, **options: Any) -> Fields:
-        """Find out what the model can do, and store it; with ``dry_run`` only say what that would spend."""
-        body = options | ({"dry_run": True} if dry_run else {})
-        report: Fields = await self._link.json("POST", self._path(name, "/probe"), body)
+    async def probe(self, name: str, *, spend: bool = False, kind: str = "auto", timeout: float = 60.0) -> Fields:
+        """Find out what the model can do, and store it. Costs tokens: see `probe_plan`, then allow it by ``spend``.
+
+        ``kind``: ``chat``, ``embed`` or ``rerank``, where that is known. ``timeout``: seconds for each call. Raises
+        `Conflict` (code ``spend_required``) unless ``spend``.
+        """
+        params = {"spend": "true" if spend else "false", "kind": kind, "timeout": timeout}
+        report: Fields = await self._link.json("POST", self._path(name, "/probe"), params=params)
         return report
+
+    async def probe_plan(self, name: str, *, kind: str = "auto") -> Fields:
+        """The most that a probe would do: ``calls``, ``prompt_tokens``, ``max_tokens``, ``steps``. Costs nothing."""
+        try:
+            return await self.probe(name, kind=kind)
+        except Conflict as refused:
+            if refused.code != "spend_required":
+                raise
+            plan: Fields = refused.details["plan"]
+            return plan
 
 
 class Users(NamedResource):

@@ -19,11 +19,12 @@ from byom._client.streams import AsyncChatStream
 P = ParamSpec("P")
 R = TypeVar("R")
 A = TypeVar("A")
+Standing = TypeVar("Standing", covariant=True)
 
 
-class _Facade(Protocol[A]):
+class _Facade(Protocol[Standing]):
     @property
-    def aio(self) -> A: ...
+    def aio(self) -> Standing: ...
 
 
 def blocking(
@@ -95,6 +96,7 @@ class Models(_NamedResource):
     """``client.models``"""
 
     probe = blocking(resources.Models.probe)
+    probe_plan = blocking(resources.Models.probe_plan)
 
 
 class Users(_NamedResource):
@@ -185,9 +187,7 @@ class Client:
         self, model: str, prompt: str | list[str], *, stream: Literal[False] = False, **params: Any
     ) -> Answer: ...
     @overload
-    def complete(
-        self, model: str, prompt: str | list[str], *, stream: Literal[True], **params: Any
-    ) -> ChatStream: ...
+    def complete(self, model: str, prompt: str | list[str], *, stream: Literal[True], **params: Any) -> ChatStream: ...
     def complete(
         self, model: str, prompt: str | list[str], *, stream: bool = False, **params: Any
     ) -> Answer | ChatStream:
@@ -203,7 +203,6 @@ class Client:
     info = blocking(AsyncClient.info)
     usage = blocking(AsyncClient.usage)
     calls = blocking(AsyncClient.calls)
-    call = blocking(AsyncClient.call)
     apply = blocking(AsyncClient.apply)
     export = blocking(AsyncClient.export)
 

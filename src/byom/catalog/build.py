@@ -100,6 +100,7 @@ def _route(row: ModelRow, connection: ConnectionRow, target: Target, state: Stat
         max_wait=max_wait,
         fallbacks=row.fallbacks,
         cache=own.cache,
+        streaming=own.streaming or shared.streaming,
         stream_usage=own.stream_usage or shared.stream_usage,
         missing_usage=own.missing_usage or shared.missing_usage,
         max_tokens_field=own.max_tokens_field or shared.max_tokens_field,

@@ -114,12 +114,12 @@ class Catalog:
             state = await load(connection)
         if state.revision == 0 or not (self._vault.rotatable and self._settings.key_file.exists()):
             async with self.change(SYSTEM) as tx:  # one process at a time: a new catalog is filled once
-                self._vault.prepare(secrets_stored=bool(tx.before.secrets))
+                await asyncio.to_thread(self._vault.prepare, secrets_stored=bool(tx.before.secrets))
                 await bootstrap.fill_new(tx, self._settings.admin_key_file)
         else:
-            self._vault.prepare(secrets_stored=bool(state.secrets))
+            await asyncio.to_thread(self._vault.prepare, secrets_stored=bool(state.secrets))
             self._swap(state, self._built(state))
-        if self._unpriced(self.state):
+        if await asyncio.to_thread(self._unpriced, self.state):
             async with self.change(SYSTEM):
                 pass  # what the packaged table says is asked for in every change
 
@@ -150,6 +150,7 @@ class Catalog:
         """
         async with self.store.changing() as connection:
             before = await load(connection)
+            await asyncio.to_thread(self._vault.reload)
             tx = Transaction(before, actor, self._vault)
             yield tx
             await self._ask_prices(tx.state)
@@ -200,7 +201,7 @@ class Catalog:
                 if time.monotonic() - flushed >= FLUSH_SECONDS:
                     flushed = time.monotonic()
                     await self.flush()
-                    if self._unpriced(self.state):
+                    if await asyncio.to_thread(self._unpriced, self.state):
                         await self.refresh_prices()
                 trouble = ""
             except (ByomError, OSError, msgspec.ValidationError, SQLAlchemyError) as error:
@@ -275,7 +276,7 @@ class Catalog:
         return found
 
     async def _ask_prices(self, state: State) -> None:
-        stale = self._unpriced(state)
+        stale = await asyncio.to_thread(self._unpriced, state)
         if stale:
             await asyncio.to_thread(_ask, state, stale)
 
@@ -320,6 +321,7 @@ class Catalog:
         """Drop the old keys, unless another process stored something with them meanwhile."""
         async with self.store.changing() as connection:
             stored = (await load(connection)).secrets.values()
+            await asyncio.to_thread(self._vault.reload)
             if all(self._vault.opens_with_first(row.ciphertext) for row in stored):
                 await asyncio.to_thread(self._vault.end_rotation)
 

@@ -29,7 +29,7 @@ import msgspec
 from byom.catalog.edits import convert_form
 from byom.catalog.forms import ConnectionForm, ModelForm, PriceForm, SettingsForm, UserForm
 from byom.catalog.headers import is_credential
-from byom.errors import BadRequest, ConfigError
+from byom.errors import BadRequest, ConfigError, Conflict, NotFound
 
 SECTIONS = ("server", "settings", "connections", "models", "prices", "users")
 KEY_WAYS = ("key", "key_env", "key_file")
@@ -216,7 +216,7 @@ def located(text: str, path: tuple[str, ...], work: Callable[[], Result]) -> Res
     """``work()``, whose errors are told with section, key and line."""
     try:
         return work()
-    except BadRequest as error:
+    except (BadRequest, NotFound, Conflict) as error:
         key = (error.param or "").split(".")[0].split("[")[0]
         section = ".".join(_quoted(part) for part in path)
         message = re.sub(r"^(connection|model|user|price|settings): ", "", str(error))

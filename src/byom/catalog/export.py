@@ -9,9 +9,9 @@ import msgspec
 import tomlkit
 from tomlkit.items import Table
 
-from byom.catalog import bootstrap, connections, models, users
+from byom.catalog import bootstrap, connections, hub_settings, models, users
 from byom.catalog.edits import convert_form
-from byom.catalog.forms import ConnectionForm, Form, ModelForm, PriceForm, UserForm
+from byom.catalog.forms import ConnectionForm, Form, ModelForm, PriceForm, SettingsForm, UserForm
 from byom.catalog.state import ConnectionRow, State
 from byom.upstream.url import parse_endpoint
 
@@ -38,8 +38,9 @@ def export_declaration(state: State) -> str:
         del sections["connections"][bootstrap.BUILTIN]
     if state.settings:
         table = tomlkit.table()
-        for row in state.settings.values():
-            table.add(row.name, _value(row.value))
+        form = hub_settings.form_of(state)
+        for name in state.settings:
+            table.add(name, _value(_differing(getattr(form, name), getattr(SettingsForm(), name))))
         document.add("settings", table)
     for name, tables in sections.items():
         if tables:

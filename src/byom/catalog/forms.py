@@ -19,6 +19,7 @@ from byom.types.target import NetworkPolicy, Timeouts
 ConnectionKind = Literal["endpoint", "builtin", "weights", "function", "plugin", "class"]
 Role = Literal["inference", "admin"]
 StreamUsage = Literal["ask", "never"]
+Streaming = Literal["native", "none"]
 MissingUsage = Literal["estimate", "fail", "free"]
 MaxTokensField = Literal["as-is", "max_tokens", "max_completion_tokens"]
 
@@ -85,6 +86,7 @@ class ConnectionForm(Form, kw_only=True, frozen=True):
     limits: LimitsForm = LimitsForm()
     verify_tls: bool = True
     ca_file: str | None = None
+    streaming: Streaming = "native"
     stream_usage: StreamUsage = "ask"
     missing_usage: MissingUsage = "estimate"
     max_tokens_field: MaxTokensField = "as-is"
@@ -114,6 +116,7 @@ class ModelForm(Form, kw_only=True, frozen=True):
     cache: CachePolicy | None = None
     timeouts: Timeouts | None = None
     retry: Retry | None = None
+    streaming: Streaming | None = None
     stream_usage: StreamUsage | None = None
     missing_usage: MissingUsage | None = None
     max_tokens_field: MaxTokensField | None = None
@@ -153,5 +156,4 @@ class SettingsForm(Form, kw_only=True, frozen=True):
     unauthenticated_limits: LimitsForm = LimitsForm()
     idempotency_seconds: Seconds = 120.0
     cache_bytes: Annotated[int, Meta(ge=0)] = 64 * 1024 * 1024
-    log_content: bool = False
     network: NetworkPolicy = NetworkPolicy()

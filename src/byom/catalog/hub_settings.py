@@ -53,16 +53,15 @@ def write(tx: Transaction, form: SettingsForm, owner: str | None = None) -> None
         raise ConfigError(
             f"default_connection: there is no connection {form.default_connection!r}", param="default_connection"
         )
-    default = SettingsForm()
+    default, stored_form = SettingsForm(), form_of(tx.state)
     for name in SettingsForm.__struct_fields__:
         value = getattr(form, name)
-        present = tx.state.settings.get(name)
         if value == getattr(default, name):
             tx.state.settings.pop(name, None)
             continue
         stored = msgspec.to_builtins(value, str_keys=True)
         stored = _without_defaults(stored) if isinstance(value, LimitsForm | NetworkPolicy) else stored
-        if present is None or msgspec.json.encode(present.value) != msgspec.json.encode(stored):
+        if name not in tx.state.settings or getattr(stored_form, name) != value:
             tx.state.settings[name] = SettingRow(name=name, value=stored, owner=owner)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -48,6 +49,7 @@ class _Inexpressible(Exception):
     """The table's price has a part that a price per token cannot say."""
 
 
+@cache
 def version() -> str:
     """The table's name and version, as each ledger row keeps it."""
     return f"{TABLE}@{importlib.metadata.version(TABLE)}"

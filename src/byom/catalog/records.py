@@ -16,6 +16,7 @@ from byom.catalog.forms import (
     MissingUsage,
     PriceForm,
     Role,
+    Streaming,
     StreamUsage,
 )
 from byom.catalog.snapshot import CachePolicy, Circuit, Retry
@@ -42,6 +43,7 @@ class Connection(Record, kw_only=True, frozen=True):
     limits: LimitsForm
     verify_tls: bool
     ca_file: str | None
+    streaming: Streaming
     stream_usage: StreamUsage
     missing_usage: MissingUsage
     max_tokens_field: MaxTokensField
@@ -92,6 +94,7 @@ class Model(Record, kw_only=True, frozen=True):
     cache: CachePolicy | None
     timeouts: Timeouts | None
     retry: Retry | None
+    streaming: Streaming | None
     stream_usage: StreamUsage | None
     missing_usage: MissingUsage | None
     max_tokens_field: MaxTokensField | None

@@ -66,6 +66,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     fallbacks: tuple[str, ...] = ()
     """Names of models to try, in order, when this one fails before its first byte."""
     cache: CachePolicy | None = None
+    streaming: Literal["native", "none"] = "native"
+    """``none``: the upstream does not stream; its whole answer is made into the stream that a caller asked for."""
     stream_usage: Literal["ask", "never"] = "ask"
     """``ask``: streams are requested with usage, and it is taken out again when the caller did not want it."""
     missing_usage: Literal["estimate", "fail", "free"] = "estimate"
@@ -108,7 +110,6 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     unauthenticated_limits: Limits = Limits()
     idempotency_seconds: float = 120.0
     cache_bytes: int = 64 * 1024 * 1024
-    log_content: bool = False
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):

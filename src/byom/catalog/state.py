@@ -18,6 +18,7 @@ from byom.catalog.forms import (
     MissingUsage,
     PriceForm,
     Role,
+    Streaming,
     StreamUsage,
 )
 from byom.catalog.snapshot import CachePolicy, Circuit, Retry
@@ -39,6 +40,7 @@ class ConnectionPolicy(Struct, kw_only=True, frozen=True):
     circuit: Circuit = Circuit()
     verify_tls: bool = True
     ca_file: str | None = None
+    streaming: Streaming = "native"
     stream_usage: StreamUsage = "ask"
     missing_usage: MissingUsage = "estimate"
     max_tokens_field: MaxTokensField = "as-is"
@@ -48,6 +50,7 @@ class ModelPolicy(Struct, kw_only=True, frozen=True):
     cache: CachePolicy | None = None
     timeouts: Timeouts | None = None
     retry: Retry | None = None
+    streaming: Streaming | None = None
     stream_usage: StreamUsage | None = None
     missing_usage: MissingUsage | None = None
     max_tokens_field: MaxTokensField | None = None

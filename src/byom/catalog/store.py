@@ -91,7 +91,7 @@ class translated:  # noqa: N801 - used like a function: ``with translated():``
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, IntegrityError):
-            raise Conflict("the change contradicts what is stored: a name or id exists already") from error
+            raise Conflict("the change contradicts what is stored") from error
         if isinstance(error, OperationalError) and "locked" in str(error.orig):
             raise Unavailable(
                 f"the database was locked by another process for {BUSY_SECONDS} s; try again", retry_after=1.0

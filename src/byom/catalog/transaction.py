@@ -66,13 +66,12 @@ async def load(connection: AsyncConnection) -> State:
 
 
 async def save(connection: AsyncConnection, changes: Sequence[Difference], tx: Transaction) -> None:
-    """Write the rows, children before parents where they go away, then the audit log and the revision."""
+    """Write the rows, then the audit log and the revision.
+
+    What goes away goes last, children before parents: until then a row may still have moved away from its parent.
+    """
     before, after = tx.before, tx.state
     after.revision = before.revision + 1
-    for change in reversed(changes):
-        if change.after is None:
-            table, _ = ROWS[change.kind]
-            await connection.execute(table.delete().where(table.c[_key(table)] == change.id))
     for change in changes:
         table, _ = ROWS[change.kind]
         if change.after is not None and change.before is None:
@@ -80,6 +79,10 @@ async def save(connection: AsyncConnection, changes: Sequence[Difference], tx: T
         elif change.after is not None:
             values = _values(table, change.after, change.fields)
             await connection.execute(update(table).where(table.c[_key(table)] == change.id).values(values))
+    for change in reversed(changes):
+        if change.after is None:
+            table, _ = ROWS[change.kind]
+            await connection.execute(table.delete().where(table.c[_key(table)] == change.id))
     entries = [entry for entry in audit_entries(changes, tx) if entry is not None]
     if entries:
         await connection.execute(insert(tables.audit), entries)

@@ -82,8 +82,7 @@ class Vault:
         return True
 
     def encrypt(self, secret: str, place: str) -> str:
-        """Call it only inside a changing transaction: a rotation by another process is then either before or after."""
-        self.reload()
+        """Only inside a changing transaction that began with `reload`: no other process rotates the key meanwhile."""
         return self._cipher().encrypt(msgspec.json.encode(_Sealed(secret, place))).decode("ascii")
 
     def decrypt(self, ciphertext: str, place: str) -> str:
@@ -128,7 +127,6 @@ class Vault:
     def opens_with_first(self, ciphertext: str) -> bool:
         from cryptography.fernet import Fernet, InvalidToken
 
-        self.reload()
         with contextlib.suppress(InvalidToken):
             Fernet(self._keys[0]).decrypt(ciphertext.encode("ascii"))
             return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from byom.gateway import envelope as envelopes
 from byom.ledger.row import Row
@@ -33,6 +33,8 @@ def reservation(exchange: Exchange) -> tuple[int, int]:
         output = envelopes.DEFAULT_OUTPUT if most is None else most
     if price is None:
         return prompt + output, 0
+    if price.tiers:
+        return prompt + output, price.cost(Usage(prompt_tokens=prompt, completion_tokens=output))
     return prompt + output, price.request + prompt * price.input + output * price.output
 
 
@@ -54,6 +56,19 @@ def estimate(exchange: Exchange, produced: int) -> Usage:
     prompt = envelopes.estimate_prompt(exchange.body)
     output = 0 if exchange.head.path in _NO_OUTPUT else produced
     return Usage(prompt_tokens=prompt, completion_tokens=output, estimated=True)
+
+
+def missing_usage(exchange: Exchange, produced: int) -> dict[str, Any] | None:
+    """What a caller who asked for usage is told where the upstream says nothing: an estimate, marked as one."""
+    if exchange.route.missing_usage != "estimate":
+        return None
+    usage = estimate(exchange, produced)
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+        "estimated": True,
+    }
 
 
 def close(exchange: Exchange, status: int, state: State, usage: Usage | None, answer_id: str = "") -> None:

@@ -109,8 +109,7 @@ def suits(exchange: Exchange, route: Route) -> bool:
 
 def leave_route(exchange: Exchange) -> None:
     """The present model is given up: its own limits keep the request and get their tokens and money back."""
-    caller = exchange.head.caller
-    own = 1 if caller is not None and caller.scopes else 0
+    own = len(exchange.plan.steps) - bool(exchange.route.scopes)
     for grant in exchange.grants[own:]:
         exchange.gateway.limiter.settle(grant, 0, 0)
     exchange.grants = exchange.grants[:own]

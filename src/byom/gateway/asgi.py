@@ -43,7 +43,7 @@ class GatewayApp:
         if body is None:
             return
         call = self._gateway.handle(head, body, answer)
-        watcher = asyncio.ensure_future(_watch(receive, call)) if call is not None else None
+        watcher = asyncio.ensure_future(_watch(receive, call, answer)) if call is not None else None
         try:
             await answer.pump(call)
         except (OSError, asyncio.CancelledError):
@@ -74,10 +74,11 @@ class GatewayApp:
                 return b"".join(parts)
 
 
-async def _watch(receive: Receive, call: Caller) -> None:
+async def _watch(receive: Receive, call: Caller, answer: _Answer) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     call.on_disconnect()
+    answer.leave()
 
 
 class _Answer:
@@ -116,6 +117,12 @@ class _Answer:
 
     def abort(self) -> None:
         self._ended = self._broken = True
+        self._wake.set()
+
+    def leave(self) -> None:
+        """The caller has gone: nothing more is sent."""
+        self._queue.clear()
+        self._ended = True
         self._wake.set()
 
     def _put(self, message: MutableMapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ def sweep(exchange: Exchange, now: float, keepalive: float) -> None:
         return
     reply = exchange.reply
     # Before the upstream answered, too: a load balancer cuts a silent connection whatever the reason.
-    if isinstance(reply, StreamReply) or (reply is None and exchange.streams):
+    if reply.quiet if isinstance(reply, StreamReply) else (reply is None and exchange.streams):
         exchange.keep_alive(now)
 
 

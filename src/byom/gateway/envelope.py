@@ -15,6 +15,8 @@ from byom.errors import BadRequest
 
 class StreamOptions(msgspec.Struct, gc=False):
     include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None
+    """vLLM's: running totals on every chunk."""
 
 
 class Envelope(msgspec.Struct, gc=False):
@@ -88,10 +90,10 @@ def rewrite(
         if not stream and envelope.stream_options is not None:
             changes["stream_options"] = None
     if max_tokens_field != "as-is":
-        _rename_max_tokens(envelope, max_tokens_field, changes)
-    add_usage = ask_usage and envelope.stream_options is None
+        _rename_max_tokens(body, envelope, max_tokens_field, changes)
+    add_usage = ask_usage and envelope.stream_options is None and b'"stream_options"' not in body
     if ask_usage and not add_usage and not envelope.wants_usage:
-        changes["stream_options"] = b'{"include_usage":true}'
+        changes["stream_options"] = _with_usage(body)
     if not changes:
         cut = _cut_model(body, envelope.model, model)
         if cut is not None:
@@ -106,16 +108,42 @@ def rewrite(
     return _rebuild(body, changes)
 
 
-def _rename_max_tokens(envelope: Envelope, wanted: str, changes: dict[str, bytes | None]) -> None:
+def _with_usage(body: bytes) -> bytes:
+    """The caller's other ``stream_options``, and usage."""
+    try:
+        options = _top_level.decode(_top_level.decode(body)["stream_options"])
+    except (KeyError, msgspec.ValidationError):
+        options = {}
+    options["include_usage"] = msgspec.Raw(b"true")
+    return msgspec.json.encode(options)
+
+
+def _rename_max_tokens(body: bytes, envelope: Envelope, wanted: str, changes: dict[str, bytes | None]) -> None:
     other = "max_completion_tokens" if wanted == "max_tokens" else "max_tokens"
     value = getattr(envelope, other)
-    if value is not None:
-        if getattr(envelope, wanted) is None:
-            changes[wanted] = msgspec.json.encode(value)
+    if value is not None and getattr(envelope, wanted) is None:
+        changes[wanted] = msgspec.json.encode(value)
+    if b'"%b"' % other.encode() in body:
+        # Also where it is null: an upstream that knows one of the names may refuse the other whatever it says.
         changes[other] = None
 
 
 _MODEL_KEY = b'"model"'
+
+
+def needles(name: str) -> tuple[bytes, ...]:
+    """How a body names this model, as the usual JSON encoders write it."""
+    quoted = msgspec.json.encode(name)
+    return (_MODEL_KEY + b":" + quoted, _MODEL_KEY + b": " + quoted)
+
+
+def names_once(body: bytes, written: tuple[bytes, ...]) -> bool:
+    """Whether the body certainly names this model and no other: what `_cut_model` proves, in fewer steps."""
+    if b"\\u006" in body or body.count(_MODEL_KEY) != 1:
+        return False
+    return any(one in body for one in written)
+
+
 _SPACES = b" \t\r\n"
 
 

@@ -148,14 +148,20 @@ class Exchange:
         connection.send(self, head, body)
 
     def _prepare_body(self) -> bytes:
-        route, envelope = self.route, self.envelope
-        if self.plan.kind.raw:
+        route, envelope, plan = self.route, self.envelope, self.plan
+        if plan.same_name and not envelope.stream and envelopes.names_once(self.body, plan.needles):
+            return self.body
+        if plan.kind.raw:
             return paths.rename_model(self.head, self.body, envelope.model, route.upstream_model)
         return envelopes.rewrite(
             self.body,
             envelope,
             model=route.upstream_model,
-            ask_usage=bool(envelope.stream) and route.stream_usage == "ask" and self.head.path in STREAM_OPTIONS,
+            ask_usage=bool(envelope.stream)
+            and route.streaming == "native"
+            and route.stream_usage == "ask"
+            and self.head.path in STREAM_OPTIONS,
+            stream=False if envelope.stream and route.streaming == "none" else None,
             max_tokens_field=route.max_tokens_field,
         )
 
@@ -172,6 +178,9 @@ class Exchange:
                 self.upstream.breaker.succeeded()
                 usage = answer.usage.tokens() if answer.usage is not None else None
                 if usage is None and self.plan.counted and self.route.missing_usage != "free":
+                    if self.needs_usage:
+                        self.fail(replies.no_usage())
+                        return
                     usage = account.estimate(self, len(data) // 4)
                 account.close(self, 200, "ok", usage, answer.id or "")
                 self.down.respond(200, answers.JSON + self._own_headers(), data)
@@ -192,6 +201,9 @@ class Exchange:
         self.reply.on_data(data)
 
     def on_end(self) -> None:
+        if self.delivery is not None and self.delivery.stalled_since and self._conn is not None:
+            # It goes back to the pool, and whoever takes it next must be able to read from it.
+            self._conn.resume()
         self._end_attempt()
         assert self.reply is not None
         self.reply.on_end()
@@ -327,7 +339,12 @@ class Exchange:
     @property
     def streams(self) -> bool:
         """The caller asked for an event stream of a route that the gateway understands."""
-        return self.envelope.stream is True and not self.plan.kind.raw
+        return self.envelope.stream is True and self.head.path in STREAM_OPTIONS
+
+    @property
+    def needs_usage(self) -> bool:
+        """An answer that does not say what was used is a failure."""
+        return self.plan.counted and self.route.missing_usage == "fail"
 
     @property
     def raw(self) -> bool:
@@ -369,10 +386,14 @@ class Exchange:
 
     def answer_broke(self, error: ByomError | None) -> None:
         """The answer broke off after its beginning; ``None``: the upstream has said so itself in an event."""
+        if self.reply is not None and self.reply.ended:
+            self._drop_connection()
+            self.complete()
+            return
         self.error = error.code if error is not None else "upstream_stream_error"
         self._close(200, "error")
         self._drop_connection()
-        if isinstance(self.reply, replies.StreamReply):
+        if self.streams or isinstance(self.reply, replies.StreamReply):
             self._deliver().break_off(answers.error_event(error) if error is not None else b"")
         else:
             self.down.abort()
@@ -413,8 +434,12 @@ class Exchange:
     def on_disconnect(self) -> None:
         if self.finished:
             return
-        self.error = "client_disconnected"
-        self._close(499, "cancelled")
+        if self.reply is not None and self.reply.ended:
+            # Callers may leave at the end of the stream, before the end of the connection's answer.
+            self._close(200, "ok")
+        else:
+            self.error = "client_disconnected"
+            self._close(499, "cancelled")
         self.upstream.breaker.gave_up()
         self._stop_waiting()
         self._drop_connection()

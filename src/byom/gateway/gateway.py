@@ -31,6 +31,7 @@ from byom.gateway.metrics import Figures
 from byom.gateway.ownership import Ownership
 from byom.gateway.plan import Plan
 from byom.gateway.upstreams import Upstream
+from byom.types.limits import Scope
 from byom.upstream.network import resolve
 
 if TYPE_CHECKING:
@@ -237,13 +238,13 @@ class Gateway:
     # -- routes
 
     def _plan_for(self, head: CallHead, name: str | None, kind: Kind) -> Plan:
-        plan = self.plan(head, self.route_for(name, head.caller), kind)
+        plan = self.plan(head, self.route_for(name, head.caller), kind, name or "")
         if len(head.plans) < MAX_PLANS:
             head.plans[name or ""] = plan
         return plan
 
-    def plan(self, head: CallHead, route: Route, kind: Kind) -> Plan:
-        own = head.caller.scopes if head.caller is not None else ()
+    def plan(self, head: CallHead, route: Route, kind: Kind, name: str = "") -> Plan:
+        own = head.caller.scopes if head.caller is not None else self._anonymous()
         steps = (own, route.scopes) if route.fallbacks else (own + route.scopes,)
         upstream = self.upstream(route)
         return Plan(
@@ -253,8 +254,14 @@ class Gateway:
             tuple(step for step in steps if step),
             upstream.head(head),
             self.figures.of(route.name),
+            name=name,
             counted=head.path in account.COUNTED,
         )
+
+    def _anonymous(self) -> tuple[Scope, ...]:
+        """What limits callers without a key, where there are such."""
+        limits = self.settings.unauthenticated_limits
+        return (Scope("anonymous:all", limits),) if limits else ()
 
     def route_for(self, name: str | None, caller: CallerKey | None) -> Route:
         """The model of this name, if the caller may use it; to others it does not exist."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from byom.gateway import envelope as envelopes
+
 if TYPE_CHECKING:
     from byom.catalog.snapshot import Route
     from byom.gateway.metrics import ModelFigures
@@ -13,9 +15,10 @@ if TYPE_CHECKING:
 
 
 class Plan:
-    """``steps``: the scopes to be admitted to, in one step or, where there are fallbacks, in two."""
+    """``steps``: the scopes to be admitted to, in one step or, where there are fallbacks, in two. ``name``: the model's,
+    as the caller wrote it."""
 
-    __slots__ = ("counted", "figures", "head", "kind", "plain", "route", "steps", "upstream")
+    __slots__ = ("counted", "figures", "head", "kind", "needles", "route", "same_name", "steps", "upstream")
 
     def __init__(
         self,
@@ -26,6 +29,7 @@ class Plan:
         head: bytes,
         figures: ModelFigures,
         *,
+        name: str,
         counted: bool,
     ) -> None:
         self.route = route
@@ -37,5 +41,6 @@ class Plan:
         self.figures = figures
         self.counted = counted
         """Calls of this route are counted in tokens."""
-        self.plain = not kind.raw and route.cache is None and route.max_tokens_field == "as-is"
-        """Nothing of the body needs to change but the model's name and, in streams, ``stream_options``."""
+        self.same_name = name == route.upstream_model and not kind.raw and route.max_tokens_field == "as-is"
+        """The upstream knows the model by the name that the caller used: most bodies pass untouched."""
+        self.needles = envelopes.needles(name) if self.same_name else ()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from byom.errors import ByomError, UpstreamProtocol
-from byom.gateway import answers
+from byom.gateway import account, answers
 from byom.gateway.synthesis import as_event_stream
-from byom.gateway.tee import StreamTee
+from byom.gateway.tee import StreamTee, UsageForm
 from byom.gateway.usage import Answer, read_answer, usage_in_tail
 from byom.types.usage import Usage
 
@@ -18,12 +18,18 @@ KEEP_WHOLE = 256 * 1024
 """Bytes of a JSON answer that are kept to be read whole; a longer one is passed on as it comes."""
 TAIL = 16 * 1024
 """Bytes of the end of a long answer that are kept, because usage stands there."""
+MAX_TO_STREAM = 16 * 1024 * 1024
+"""Bytes of the largest JSON answer that is made into an event stream."""
 
 
 class Reply(Protocol):
     """``good``: not an error, so what has gone out of it cannot be taken back."""
 
     good: bool
+
+    @property
+    def ended(self) -> bool:
+        """The caller has the whole answer, although the upstream has not ended it yet."""
 
     @property
     def usage(self) -> Usage | None: ...
@@ -68,6 +74,7 @@ class WholeReply:
 
     __slots__ = ("_exchange", "_overflowed", "_parts", "_size", "answer_id", "usage")
     good = True
+    ended = False
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
@@ -93,13 +100,18 @@ class WholeReply:
             exchange.begin_answer(answers.JSON, exchange.announced_length)
             for part in self._parts:
                 exchange.write(part)
+        elif self._size > MAX_TO_STREAM:
+            exchange.fail(UpstreamProtocol("The model's server answered a stream request with one JSON too large."))
 
     def on_end(self) -> None:
         exchange = self._exchange
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         if self._overflowed:
             self.usage = usage_in_tail(body[-TAIL:])
-            exchange.complete()
+            if self.usage is None and exchange.needs_usage:
+                exchange.answer_broke(no_usage())
+            else:
+                exchange.complete()
             return
         if exchange.raw and not body:
             exchange.complete_with(body)
@@ -112,7 +124,9 @@ class WholeReply:
             exchange.attempt_failed(UpstreamProtocol(f"The model's server answered with an error: {_excerpt(body)}"))
             return
         self._read(answer)
-        if exchange.streams:
+        if self.usage is None and exchange.needs_usage:
+            exchange.fail(no_usage())
+        elif exchange.streams:
             self._answer_as_stream(body)
         else:
             exchange.complete_with(body)
@@ -124,9 +138,10 @@ class WholeReply:
 
     def _answer_as_stream(self, body: bytes) -> None:
         exchange = self._exchange
-        events = as_event_stream(body, wants_usage=exchange.envelope.wants_usage)
+        usage = account.missing_usage(exchange, self.produced()) if self.usage is None else None
+        events = as_event_stream(body, wants_usage=exchange.envelope.wants_usage, usage=usage)
         if events is None:
-            exchange.complete_with(body)
+            exchange.attempt_failed(UpstreamProtocol(f"The model's server answered no completion: {_excerpt(body)}"))
             return
         exchange.begin_answer(answers.EVENT_STREAM, None)
         exchange.write(events)
@@ -136,13 +151,19 @@ class WholeReply:
 class StreamReply:
     """An event stream. Its events pass as they come."""
 
-    __slots__ = ("_exchange", "_tee")
+    __slots__ = ("_exchange", "_tee", "ended")
     good = True
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._tee = StreamTee(wants_usage=exchange.envelope.wants_usage or exchange.raw)
+        self._tee = StreamTee(_usage_form(exchange))
+        self.ended = False
         exchange.begin_answer(answers.EVENT_STREAM, None)
+
+    @property
+    def quiet(self) -> bool:
+        """A comment line may be put in now."""
+        return not self.ended and not self._tee.inside_event
 
     @property
     def usage(self) -> Usage | None:
@@ -159,6 +180,8 @@ class StreamReply:
         out = self._tee.feed(data)
         if out:
             self._exchange.write(out)
+        if self._tee.done and not self.ended:
+            self._end()
 
     def on_end(self) -> None:
         exchange, tee = self._exchange, self._tee
@@ -167,14 +190,28 @@ class StreamReply:
             exchange.write(rest)
         if tee.failed:
             exchange.answer_broke(None)
-        elif not whole:
+        elif not whole and (not exchange.raw or exchange.head.path in _ENDED_BY_AN_EVENT):
             exchange.answer_broke(
                 UpstreamProtocol("The model's server ended its answer early: no finish_reason and no [DONE].")
             )
-        else:
-            if not tee.done and not exchange.raw:
-                exchange.write(b"data: [DONE]\n\n")
+        elif self.ended or self._end():
             exchange.complete()
+
+    def _end(self) -> bool:
+        """Pass on the end of a whole stream; False when the call has to fail instead."""
+        exchange, tee = self._exchange, self._tee
+        if exchange.raw:
+            last = tee.done_event if tee.done else b""
+        elif tee.usage is None and exchange.needs_usage:
+            exchange.answer_broke(no_usage())
+            return False
+        else:
+            usage = account.missing_usage(exchange, tee.events) if tee.usage is None else None
+            last = tee.usage_chunk(usage) + tee.done_event
+        if last:
+            exchange.write(last)
+        self.ended = True
+        return True
 
 
 class RawReply:
@@ -182,6 +219,7 @@ class RawReply:
 
     __slots__ = ("_exchange", "_size", "answer_id", "usage")
     good = True
+    ended = False
 
     def __init__(self, exchange: Exchange, headers: bytes) -> None:
         self._exchange = exchange
@@ -205,6 +243,7 @@ class ErrorReply:
 
     __slots__ = ("_body", "_exchange", "_headers", "_status", "answer_id", "usage")
     good = False
+    ended = False
 
     def __init__(self, exchange: Exchange, status: int, headers: dict[bytes, bytes]) -> None:
         self._exchange = exchange
@@ -223,6 +262,23 @@ class ErrorReply:
 
     def on_end(self) -> None:
         self._exchange.upstream_refused(self._status, self._body, answers.retry_after(self._headers))
+
+
+_ENDED_BY_AN_EVENT = frozenset({"responses", "messages"})
+"""Routes that pass as they come, whose streams end in an event that says so."""
+
+
+def _usage_form(exchange: Exchange) -> UsageForm:
+    options = exchange.envelope.stream_options
+    if exchange.raw or (options is not None and options.continuous_usage_stats):
+        return "as-is"
+    return "last" if exchange.envelope.wants_usage else "strip"
+
+
+def no_usage() -> ByomError:
+    return UpstreamProtocol(
+        "The model's server did not say how many tokens it used, and this model's policy for that is to fail."
+    )
 
 
 def _not_json(body: bytes) -> ByomError:

@@ -9,14 +9,18 @@ import msgspec
 _encode = msgspec.json.encode
 
 
-def as_event_stream(body: bytes, *, wants_usage: bool) -> bytes | None:
+def as_event_stream(body: bytes, *, wants_usage: bool, usage: dict[str, Any] | None = None) -> bytes | None:
     """The events of a chat or text completion, ``[DONE]`` included; ``None`` when it is neither.
+
+    ``usage``: what its last chunk says where the answer has none.
 
     Each choice becomes a chunk with its whole text and one with its ``finish_reason``, as a server would send them.
     Fields that are not known here stay where they were.
     """
     answer: Any = msgspec.json.decode(body)
     if not isinstance(answer, dict) or not isinstance(answer.get("choices"), list):
+        return None
+    if not all(isinstance(choice, dict) for choice in answer["choices"]):
         return None
     chat = any("message" in choice for choice in answer["choices"])
     common = {name: value for name, value in answer.items() if name not in ("choices", "usage")}
@@ -27,7 +31,9 @@ def as_event_stream(body: bytes, *, wants_usage: bool) -> bytes | None:
         parts = _chat_parts(choice) if chat else _text_parts(choice)
         events += [{**common, "choices": [part], **nothing} for part in parts]
     if wants_usage:
-        events.append({**common, "choices": [], "usage": answer.get("usage")})
+        said = answer.get("usage") or usage
+        if said is not None:
+            events.append({**common, "choices": [], "usage": said})
     return b"".join(b"data: " + _encode(event) + b"\n\n" for event in events) + b"data: [DONE]\n\n"
 
 

@@ -8,112 +8,173 @@ anything of interest: those pass after a few searches for fixed bytes.
 from __future__ import annotations
 
 import re
+from typing import Any, Literal
 
 import msgspec
 
 from byom.gateway.usage import Answer, read_answer
 from byom.types.usage import Usage
 
-MAX_HELD = 16 * 1024 * 1024
+MAX_HELD = 4 * 1024 * 1024
 """Bytes of one unfinished event that are held back; a longer one is passed on unseen."""
+
+UsageForm = Literal["strip", "last", "as-is"]
+"""``strip``: none reaches the caller. ``last``: once, in a last chunk without choices. ``as-is``: as it comes."""
 
 _BOUNDARY = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _LINE = re.compile(rb"\r\n|\n|\r")
 _DONE = b"[DONE]"
 _NULL_USAGE = b',"usage":null'
+_BOM = b"\xef\xbb\xbf"
+_FINISHED = re.compile(
+    rb'"finish_reason"\s*:\s*"[^"]|"type"\s*:\s*"(?:response\.(?:completed|incomplete)|message_stop)"'
+)
+_FAILED = re.compile(rb'"type"\s*:\s*"(?:response\.failed|error)"')
 _top_level = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode = msgspec.json.encode
 
 
 class StreamTee:
-    """``wants_usage``: the caller asked for usage, so it is left in."""
+    """``usage_form``: how the caller is to see usage."""
 
     __slots__ = (
-        "_carry",
+        "_after_cr",
+        "_form",
+        "_held",
         "_last",
+        "_parts",
+        "_special",
         "_unseen",
-        "_wants_usage",
+        "_usage_event",
+        "_usage_raw",
         "answer_id",
         "done",
-        "error",
+        "done_event",
         "events",
         "failed",
-        "last_was_done",
         "usage",
     )
 
-    def __init__(self, *, wants_usage: bool) -> None:
-        self._wants_usage = wants_usage
-        self._carry = b""
+    def __init__(self, usage_form: UsageForm) -> None:
+        self._form = usage_form
+        self._parts: list[bytes] = []
+        """The unfinished event, as it came."""
+        self._held = 0
         self._last: list[bytes] = []
         self._unseen = False
+        self._after_cr: bytes | None = None
+        """The last event ended in a CR that may be half of a CRLF: what to make of an LF that follows."""
+        self._special = False
+        """No read can pass without a closer look: one of the above, or the stream has ended."""
+        self._usage_event = b""
+        self._usage_raw: msgspec.Raw | None = None
         self.usage: Usage | None = None
         self.done = False
-        """``data: [DONE]`` came by."""
+        """``data: [DONE]`` came by. It is not forwarded but kept in ``done_event``."""
+        self.done_event = b"data: [DONE]\n\n"
         self.failed = False
         """An event with an error came by."""
         self.events = 0
         """Events with data, about: one for each token with most servers."""
         self.answer_id = ""
 
+    @property
+    def inside_event(self) -> bool:
+        """A part of an event has been forwarded, so nothing may be put in now."""
+        return self._unseen
+
     def feed(self, data: bytes) -> bytes:
         """The bytes to forward now, perhaps none."""
         if (
-            not self._carry
-            and not self.done
+            not self._parts
+            and not self._special
             and data.endswith((b"\n\n", b"\r\n\r\n"))
             and _DONE not in data
             and b'"error"' not in data
-            and not self._unseen
         ):
-            if not self._wants_usage and _NULL_USAGE in data:
-                data = data.replace(_NULL_USAGE, b"")
-            if b'"usage"' not in data:
-                self.events += data.count(b"data:")
-                self._last.append(data)
-                if len(self._last) > 3:
-                    del self._last[0]
-                return data
+            if b'"usage"' in data:
+                if self._form == "strip":
+                    data = data.replace(_NULL_USAGE, b"")
+                    if b'"usage"' in data:
+                        return self._feed_slowly(data)
+                elif data.count(b'"usage"') != data.count(_NULL_USAGE):
+                    return self._feed_slowly(data)
+            count = data.count(b"data:")
+            if count:
+                self.events += count
+                self._remember(data)
+            return data
         return self._feed_slowly(data)
 
+    def _remember(self, data: bytes) -> None:
+        self._last.append(data)
+        if len(self._last) > 3:
+            del self._last[0]
+
     def _feed_slowly(self, data: bytes) -> bytes:
-        carry = self._carry + data if self._carry else data
+        out: list[bytes] = []
+        if self._after_cr is not None and data:
+            if data.startswith(b"\n"):
+                out.append(self._after_cr)
+                data = data[1:]
+            self._after_cr = None
+        # Only a line's end can end an event: bytes that come one by one are not joined again and again.
+        if b"\n" in data or b"\r" in data:
+            held, buffer = self._held, data
+            if self._parts:
+                buffer = b"".join((*self._parts, data))
+            out += self._whole_events(buffer, max(0, held - 3))
+        elif data:
+            self._parts.append(data)
+            self._held += len(data)
+        if self._unseen or self._held > MAX_HELD:
+            out.append(self._pass_unseen())
+        self._special = self._unseen or self._after_cr is not None or self.done or self.failed
+        return b"".join(out)
+
+    def _whole_events(self, buffer: bytes, search_from: int) -> list[bytes]:
+        """What to forward of the events that end in ``buffer``; the rest of it is held back."""
         out: list[bytes] = []
         start = 0
-        # A boundary can begin at most three bytes before the new data.
-        search_from = max(0, len(self._carry) - 3)
-        for match in _BOUNDARY.finditer(carry, search_from):
-            event = carry[start : match.end()]
+        for match in _BOUNDARY.finditer(buffer, search_from):
+            event = buffer[start : match.end()]
             start = match.end()
-            if self._unseen:
-                self._unseen = False
-                out.append(event)
-                continue
-            kept = self._look(event)
-            if kept:
-                out.append(kept)
-        rest = carry[start:] if start else carry
-        if self._unseen or len(rest) > MAX_HELD:
-            self._unseen = True
-            out.append(rest)
-            rest = b""
-        self._carry = rest
-        return b"".join(out)
+            kept = event if self._unseen else self._look(event)
+            self._unseen = False
+            out.append(kept)
+            if start == len(buffer) and buffer.endswith(b"\r"):
+                self._after_cr = b"\n" if kept.endswith(b"\r") else b""
+        rest = buffer[start:] if start else buffer
+        self._parts = [rest] if rest else []
+        self._held = len(rest)
+        return out
+
+    def _pass_unseen(self) -> bytes:
+        """What is held of an event that is too long to be held, but for line ends: an event's end may begin there."""
+        self._unseen = True
+        buffer = b"".join(self._parts)
+        passed = buffer.rstrip(b"\r\n")
+        rest = buffer[len(passed) :]
+        self._parts = [rest] if rest else []
+        self._held = len(rest)
+        return passed
 
     def _look(self, event: bytes) -> bytes:
         """Read one whole event; what of it to forward."""
+        if self.done or self.failed:
+            # Nothing counts after the end; a second [DONE] would end the caller's next read.
+            return b""
+        if self._form == "strip" and _NULL_USAGE in event:
+            event = event.replace(_NULL_USAGE, b"")
         data = event_data(event)
         if data is None:
             return event
-        if self.done:
-            # Nothing counts after the end; a second [DONE] would end the caller's next read.
-            return b""
         if data.strip() == _DONE:
             self.done = True
-            return event
+            self.done_event = event
+            return b""
         self.events += 1
-        self._last.append(event)
-        if len(self._last) > 3:
-            del self._last[0]
+        self._remember(event)
         if b'"usage"' not in data and b'"error"' not in data:
             return event
         answer = read_answer(data)
@@ -121,9 +182,8 @@ class StreamTee:
             return event
         if answer.id:
             self.answer_id = answer.id
-        if answer.failed:
+        if answer.failed or (self._form == "as-is" and _FAILED.search(data)):
             self.failed = True
-            return event
         return self._take_usage(event, data, answer)
 
     def _take_usage(self, event: bytes, data: bytes, answer: Answer) -> bytes:
@@ -136,42 +196,88 @@ class StreamTee:
             return event
         if answer.usage is not None:
             self.usage = answer.usage.tokens()
-        if self._wants_usage or not len(memoryview(answer.choices)):
+        if self._form == "as-is" or self.failed or b'"usage"' not in data:
             return event
-        if answer.empty_choices:
+        bare = answer.empty_choices or not len(memoryview(answer.choices))
+        if answer.usage is not None and bare:
+            self._usage_event = event if self._form == "last" else b""
             return b""
         fields = _top_level(data)
-        fields.pop("usage", None)
-        return b"data: " + msgspec.json.encode(fields) + b"\n\n"
+        found = fields.pop("usage", None)
+        if found is None or (answer.usage is None and self._form == "last"):
+            return event
+        if self._form == "last":
+            self._usage_raw = found
+            fields["usage"] = msgspec.Raw(b"null")
+        return _with_data(event, _encode(fields))
+
+    def usage_chunk(self, usage: dict[str, Any] | None) -> bytes:
+        """The last chunk with usage for a caller who asked for it, else nothing.
+
+        ``usage`` is what it says where the upstream has said nothing; ``None``: then there is no such chunk.
+        """
+        if self._form != "last" or self._usage_event:
+            return self._usage_event
+        said: object = self._usage_raw if self._usage_raw is not None else usage
+        if said is None:
+            return b""
+        fields: dict[str, Any] = dict(self._last_fields())
+        fields["choices"] = []
+        fields["usage"] = said
+        return b"data: " + _encode(fields) + b"\n\n"
+
+    def _last_fields(self) -> dict[str, msgspec.Raw]:
+        for piece in reversed(self._last):
+            for event in reversed(_BOUNDARY.split(piece)):
+                data = event_data(event)
+                if data is not None:
+                    try:
+                        return _top_level(data)
+                    except msgspec.DecodeError:
+                        continue
+        return {}
 
     def finish(self) -> tuple[bytes, bool]:
         """At the upstream's clean end: what is left to forward, and whether the stream was whole.
 
-        Whole means: ``[DONE]`` came, or a choice said why it finished, or the responses route's last event came.
+        Whole means: ``[DONE]`` came, or a choice said why it finished, or another route's last event came.
         """
-        rest = b""
-        if self._carry:
-            rest = self._look(self._carry.rstrip(b"\r\n") + b"\n\n") if not self._unseen else self._carry
-            self._carry = b""
-        whole = self.done or (not self.failed and any(map(_finishes, self._last)))
+        rest = b"".join(self._parts)
+        self._parts, self._held = [], 0
+        if not self._unseen:
+            rest = self._last_event(rest.strip(b"\r\n"))
+        whole = self.done or (not self.failed and any(map(_FINISHED.search, self._last)))
         return rest, whole
 
-
-def _finishes(event: bytes) -> bool:
-    if re.search(rb'"finish_reason"\s*:\s*"', event):
-        return True
-    return b"response.completed" in event or b"response.incomplete" in event
+    def _last_event(self, rest: bytes) -> bytes:
+        """An event without the empty line after it. Half of one would only break the reader of the caller."""
+        data = event_data(rest)
+        if data is None:
+            return b""
+        whole = self._form == "as-is" or data.strip() == _DONE or read_answer(data) is not None
+        return self._look(rest + b"\n\n") if whole else b""
 
 
 def event_data(event: bytes) -> bytes | None:
     """The data of an event: its ``data`` lines joined with newlines; ``None`` where it has none."""
     if event.startswith(b"data: ") and event.endswith(b"\n\n") and event.count(b"\n") == 2 and b"\r" not in event:
         return event[6:-2]
-    if event.startswith(b"\xef\xbb\xbf"):
-        event = event[3:]
-    lines: list[bytes] = []
-    for line in _LINE.split(event):
-        name, colon, value = line.partition(b":")
-        if name == b"data" and (colon or line == b"data"):
-            lines.append(value.removeprefix(b" "))
+    lines = [value for name, value in _fields(event.removeprefix(_BOM)) if name == b"data"]
     return b"\n".join(lines) if lines else None
+
+
+def _fields(event: bytes) -> list[tuple[bytes, bytes]]:
+    """Name and value of each line; a comment has the empty name."""
+    found = []
+    for line in _LINE.split(event):
+        name, _, value = line.partition(b":")
+        if line:
+            found.append((name, value.removeprefix(b" ")))
+    return found
+
+
+def _with_data(event: bytes, data: bytes) -> bytes:
+    """The event with other data; its further fields stay."""
+    bom = _BOM if event.startswith(_BOM) else b""
+    others = [b"%b: %b\n" % field for field in _fields(event.removeprefix(_BOM)) if field[0] != b"data"]
+    return bom + b"".join(others) + b"data: " + data + b"\n\n"

@@ -26,7 +26,5 @@ def sqlite_path(url: str) -> Path | None:
     if parsed.get_backend_name() != "sqlite":
         return None
     if not parsed.database or parsed.database == ":memory:":
-        raise ConfigError(
-            "the ledger needs a database in a file: one in memory cannot be shared with its writer"
-        )
+        raise ConfigError("the ledger needs a database in a file: one in memory cannot be shared with its writer")
     return Path(parsed.database)

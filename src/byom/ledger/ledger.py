@@ -133,9 +133,7 @@ class Ledger:
         Raises `Unavailable` when the database does not take them in time.
         """
         if not await self.flush(timeout) or self._writer is None:
-            raise Unavailable(
-                f"the ledger's rows could not be written: {self.gauges().failure or 'it takes longer'}"
-            )
+            raise Unavailable(f"the ledger's rows could not be written: {self.gauges().failure or 'it takes longer'}")
         return self._writer.recovered
 
     async def stop(self, timeout: float = 10.0) -> None:
@@ -179,9 +177,7 @@ class Ledger:
         await self.flush()
         return await self.queries.usage(by, since, until)
 
-    async def calls(
-        self, limit: int = 50, cursor: str | None = None, where: CallFilter | None = None
-    ) -> CallPage:
+    async def calls(self, limit: int = 50, cursor: str | None = None, where: CallFilter | None = None) -> CallPage:
         """See `LedgerQueries.calls`. Includes what was appended just now."""
         await self.flush()
         return await self.queries.calls(limit, cursor, where)

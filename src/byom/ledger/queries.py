@@ -43,9 +43,7 @@ class LedgerQueries:
             return sorted(lines, key=lambda line: line.name)
         return sorted(lines, key=lambda line: (-line.cost, -line.calls, line.name))
 
-    async def calls(
-        self, limit: int = 50, cursor: str | None = None, where: CallFilter | None = None
-    ) -> CallPage:
+    async def calls(self, limit: int = 50, cursor: str | None = None, where: CallFilter | None = None) -> CallPage:
         """One page of calls, newest first. Raises `BadRequest` for a cursor that is not from here."""
         if not 1 <= limit <= LONGEST_PAGE:
             raise BadRequest(f"limit is from 1 to {LONGEST_PAGE}, not {limit}", param="limit")
@@ -57,10 +55,14 @@ class LedgerQueries:
         if cursor is not None:
             at, last = _parse(cursor)
             conditions += [calls.c.at <= at, or_(calls.c.at < at, calls.c.id < last)]
-        statement = (
-            select(calls).where(*conditions).order_by(calls.c.at.desc(), calls.c.id.desc()).limit(limit + 1)
-        )
+        statement = select(calls).where(*conditions).order_by(calls.c.at.desc(), calls.c.id.desc()).limit(limit + 1)
         async with self._engine.connect() as connection:
+            if where.user is not None or where.connection is not None:
+                # No index has these: look no further back than the hourly sums say is needed.
+                oldest = await connection.scalar(_oldest_hour(where, limit, cursor))
+                statement = statement.where(calls.c.at >= (oldest or 0) * HOUR)
+                if oldest is None:
+                    return CallPage([], None)
             found = (await connection.execute(statement)).mappings().all()
         rows = [row_of(dict(each)) for each in found[:limit]]
         more = len(found) > limit
@@ -75,9 +77,7 @@ class LedgerQueries:
     async def spent(self, by: Literal["key", "user", "connection", "model"], name: str, since: float) -> int:
         """Picodollars since ``since`` (seconds since the epoch, the begin of an hour). Unknown costs count nothing."""
         hourly = usage_hourly
-        statement = select(*_money(hourly.c.cost)).where(
-            hourly.c.hour >= int(since) // 3600, hourly.c[by] == name
-        )
+        statement = select(*_money(hourly.c.cost)).where(hourly.c.hour >= int(since) // 3600, hourly.c[by] == name)
         async with self._engine.connect() as connection:
             high, low = (await connection.execute(statement)).one()
         return int(high) * _SPLIT + int(low)
@@ -97,6 +97,24 @@ class LedgerQueries:
                 Traffic(key, user, by, model, int(at), int(count), int(tokens))
                 for key, user, by, model, at, count, tokens in await connection.execute(statement)
             ]
+
+
+def _oldest_hour(where: CallFilter, limit: int, cursor: str | None) -> Select[Any]:
+    """The hour, going back, by which there are enough such calls for a page; null when there are none at all."""
+    hourly = usage_hourly
+    conditions = [hourly.c[name] == value for name, value in where.equalities().items()]
+    # The newest hour may be cut by the cursor or by `until`, so its calls do not count.
+    ends = [time for time in (where.until, None if cursor is None else _parse(cursor)[0]) if time is not None]
+    newest = min(ends) // HOUR if ends else None
+    counted = hourly.c.calls if newest is None else case((hourly.c.hour < newest, hourly.c.calls), else_=0)
+    if newest is not None:
+        conditions.append(hourly.c.hour <= newest)
+    hours = (
+        select(hourly.c.hour, func.sum(counted).label("calls")).where(*conditions).group_by(hourly.c.hour).subquery()
+    )
+    before = func.sum(hours.c.calls).over(order_by=hours.c.hour.desc()) - hours.c.calls
+    running = select(hours.c.hour, before.label("before")).subquery()
+    return select(func.min(running.c.hour)).where(running.c.before <= limit)
 
 
 def _usage_source(since: int | None, until: int | None) -> FromClause:

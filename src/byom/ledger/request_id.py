@@ -12,9 +12,14 @@ from time import time_ns
 def _generator() -> Callable[[], str]:
     process = secrets.token_hex(4)
     numbers = count()
+    last, start = -1, ""
 
     def new_id() -> str:
-        return f"req_{time_ns() // 1_000_000:012x}{next(numbers) & 0xFFFFFF:06x}{process}"
+        nonlocal last, start
+        now = time_ns() // 1_000_000
+        if now != last:
+            last, start = now, f"req_{now:012x}"
+        return f"{start}{next(numbers) & 0xFFFFFF:06x}{process}"
 
     return new_id
 

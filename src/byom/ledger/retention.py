@@ -13,9 +13,7 @@ BATCH = 1000
 PAUSE_SECONDS = 0.05
 
 
-async def delete_before(
-    engine: AsyncEngine, before: int, *, batch: int = BATCH, pause: float = PAUSE_SECONDS
-) -> int:
+async def delete_before(engine: AsyncEngine, before: int, *, batch: int = BATCH, pause: float = PAUSE_SECONDS) -> int:
     """Delete calls older than ``before`` (microseconds since the epoch). Returns how many there were.
 
     One short transaction for each ``batch``, with a ``pause`` between, so that writers are not kept waiting.

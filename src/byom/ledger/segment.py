@@ -81,9 +81,7 @@ def create_file(path: Path, size: int) -> int:
 def lock(fd: int) -> bool:
     """Mark the file as one of a living process; ``False`` when another one has it."""
     if fcntl is None:
-        return (
-            True  # pragma: no cover  (Windows refuses to delete a file that is open: that is the lock there)
-        )
+        return True  # pragma: no cover  (Windows refuses to delete a file that is open: that is the lock there)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

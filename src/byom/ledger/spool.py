@@ -35,9 +35,7 @@ class Spool:
     `append` belongs to one thread (the event loop's); `prepare`, `sync` and `release` may be called from one other.
     """
 
-    def __init__(
-        self, folder: Path, *, segment_bytes: int = SEGMENT_BYTES, mapped: bool | None = None
-    ) -> None:
+    def __init__(self, folder: Path, *, segment_bytes: int = SEGMENT_BYTES, mapped: bool | None = None) -> None:
         self._folder = folder
         self._size = segment_bytes
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -42,9 +42,7 @@ class Authority:
         """Listen. Only this user may connect (the socket has mode 0600)."""
         self._path.unlink(missing_ok=True)
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(
-            lambda: _Worker(self.limiter, self._workers), str(self._path)
-        )
+        self._server = await loop.create_unix_server(lambda: _Worker(self.limiter, self._workers), str(self._path))
         self._path.chmod(0o600)
 
     async def stop(self) -> None:
@@ -145,9 +143,7 @@ class _Worker(asyncio.Protocol):
             self._grants[call] = answer
             self._outbox.put(Granted(call, answer.waited))
         else:
-            self._outbox.put(
-                Refused(call, answer.scope, answer.rule, answer.retry_after, answer.budget, answer.never)
-            )
+            self._outbox.put(Refused(call, answer.scope, answer.rule, answer.retry_after, answer.budget, answer.never))
 
     def _cancel(self, call: int) -> None:
         # The grant first: the work of a wait is remembered for a moment longer than it lasts.

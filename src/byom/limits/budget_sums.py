@@ -18,9 +18,7 @@ _log = logging.getLogger(__name__)
 class BudgetSums:
     """Loads the sums of a state once, however many calls wait for them."""
 
-    def __init__(
-        self, spent: SpentLoader | None, clock: Callable[[], float], wall: Callable[[], float]
-    ) -> None:
+    def __init__(self, spent: SpentLoader | None, clock: Callable[[], float], wall: Callable[[], float]) -> None:
         self._spent = spent
         self._clock = clock
         self._wall = wall

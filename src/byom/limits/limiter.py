@@ -24,9 +24,7 @@ class Limiter(Protocol):
         ``None`` when the decision needs a wait: call `wait`. Empty ``scopes`` always give a grant.
         """
 
-    async def wait(
-        self, scopes: tuple[Scope, ...], tokens: int, cost: int, max_wait: float
-    ) -> Grant | LimitRefusal:
+    async def wait(self, scopes: tuple[Scope, ...], tokens: int, cost: int, max_wait: float) -> Grant | LimitRefusal:
         """As `admit`, but stay in the queue (first in, first out per scope) for at most ``max_wait`` seconds.
 
         Cancelling the wait leaves the queue and counts nowhere.

@@ -158,9 +158,7 @@ class LocalLimiter:
             if state.waiting and (head := state.head()) is not None and head.turn < turn:
                 blocks.append(state.queue_block(now))
             elif not state.loaded:
-                blocks.append(
-                    Block(state, "what was spent of the budget is being read", 1.0, firm=False, budget=True)
-                )
+                blocks.append(Block(state, "what was spent of the budget is being read", 1.0, firm=False, budget=True))
             elif (block := state.block(tokens, cost, now, wall)) is not None:
                 blocks.append(block)
         return blocks
@@ -178,9 +176,7 @@ class LocalLimiter:
                 break
             for state in unknown:
                 if not await self._sums.load(state):
-                    return LimitRefusal(
-                        state.id, "what was spent of the budget cannot be read now", 1.0, budget=True
-                    )
+                    return LimitRefusal(state.id, "what was spent of the budget cannot be read now", 1.0, budget=True)
         turn = self._turns.take()
         blocks = self._blocks(states, tokens, cost, now, turn)
         if not blocks:
@@ -215,9 +211,7 @@ class LocalLimiter:
         """As `_find`, for a waiter: the rules that hold now count, not those at the time it came."""
         found = []
         for scope in scopes:
-            state = (
-                pumped if scope.id == pumped.id else self._states.get(scope.id) or self._create(scope, now)
-            )
+            state = pumped if scope.id == pumped.id else self._states.get(scope.id) or self._create(scope, now)
             if state.loaded and now >= state.recheck_at:
                 state.recheck(now, self._wall())
             found.append(state)

@@ -162,12 +162,8 @@ class RemoteLimiter:
         self, scopes: tuple[Scope, ...], tokens: int, cost: int, max_wait: float
     ) -> RemoteGrant | LimitRefusal:
         if self._on_loss == "refuse":
-            return LimitRefusal(
-                scopes[0].id if scopes else "", "the process that keeps the limits is away", 1.0
-            )
-        answer = self._local.admit(scopes, tokens, cost) or await self._local.wait(
-            scopes, tokens, cost, max_wait
-        )
+            return LimitRefusal(scopes[0].id if scopes else "", "the process that keeps the limits is away", 1.0)
+        answer = self._local.admit(scopes, tokens, cost) or await self._local.wait(scopes, tokens, cost, max_wait)
         if isinstance(answer, LimitRefusal):
             return answer
         self.reservations += 1
@@ -232,9 +228,7 @@ class RemoteLimiter:
             self.reservations += 1
             future.set_result(grant)
         else:
-            future.set_result(
-                LimitRefusal(reply.scope, reply.rule, reply.retry_after, reply.budget, reply.never)
-            )
+            future.set_result(LimitRefusal(reply.scope, reply.rule, reply.retry_after, reply.budget, reply.never))
 
 
 class _Link(asyncio.Protocol):

@@ -80,9 +80,7 @@ class ScopeState:
     def __init__(self, scope: Scope, now: float, wall: float, *, loaded: bool) -> None:
         self.id = scope.id
         self.limits = scope.limits
-        self.slots = self.slots_free = (
-            UNLIMITED if scope.limits.concurrency is None else scope.limits.concurrency
-        )
+        self.slots = self.slots_free = UNLIMITED if scope.limits.concurrency is None else scope.limits.concurrency
         logs = [SlidingLog(seconds, *limit) for seconds, limit in tightest(scope.limits.windows).items()]
         self.log = logs[0] if logs else SlidingLog.absent()
         """The windows of one length: nearly always all there are."""

@@ -48,9 +48,7 @@ class SlidingLog:
         "width",
     )
 
-    def __init__(
-        self, seconds: float, requests_limit: int = UNLIMITED, tokens_limit: int = UNLIMITED
-    ) -> None:
+    def __init__(self, seconds: float, requests_limit: int = UNLIMITED, tokens_limit: int = UNLIMITED) -> None:
         self.seconds = seconds
         self.requests_limit = self.requests_free = requests_limit
         self.tokens_limit = self.tokens_free = tokens_limit

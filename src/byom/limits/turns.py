@@ -120,9 +120,7 @@ class Turns:
             due, _, state = heapq.heappop(self._agenda)
             if state.waiting and state.due == due:
                 self._pump(state, now)
-        while self._agenda and (
-            not self._agenda[0][2].waiting or self._agenda[0][2].due != self._agenda[0][0]
-        ):
+        while self._agenda and (not self._agenda[0][2].waiting or self._agenda[0][2].due != self._agenda[0][0]):
             heapq.heappop(self._agenda)
         if self._agenda:
             self._set_timer(now)

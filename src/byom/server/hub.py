@@ -180,6 +180,7 @@ class Hub:
 
     async def _restore_limits(self) -> None:
         """Count the calls of before this start in the windows they belong to."""
+        await self.ledger.recover()
         snapshot: Snapshot = self.catalog.snapshot
         seconds = spending.longest_window(snapshot)
         await self.limiter.preload(spending.budgeted(snapshot))

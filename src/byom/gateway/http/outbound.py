@@ -200,6 +200,7 @@ class Outbound(asyncio.Protocol):
         status = self._parser.get_status_code()
         if status < 200:
             self._headers = {}
+            self._first = b""
             return
         self._status = status
         self._keep_alive = self._parser.should_keep_alive()

@@ -19,21 +19,23 @@ class CheckIn(Given):
     """A connection that is not saved."""
 
     url: Text
-    key: SecretStr | None = Field(None, max_length=4096, description="Sent to this URL's host, and forgotten.")
+    key: SecretStr | None = Field(default=None, max_length=4096, description="Sent to this URL's host, and forgotten.")
     models: ModelNames = []
     headers: Headers = {}
     verify_tls: Flag = True
     ca_file: Text | None = None
     timeout: CheckTimeout = DEFAULT_TIMEOUT
     allow_spend: Flag = Field(
-        False, description="Where the server lists no models, call each named model for one token."
+        default=False, description="Where the server lists no models, call each named model for one token."
     )
 
 
 class StoredCheckIn(Given):
     """How to check a connection that is saved."""
 
-    models: ModelNames | None = Field(None, description="The server's names to look for; by default those in use.")
+    models: ModelNames | None = Field(
+        default=None, description="The server's names to look for; by default those in use."
+    )
     timeout: CheckTimeout = DEFAULT_TIMEOUT
     allow_spend: Flag = False
 

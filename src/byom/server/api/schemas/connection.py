@@ -6,23 +6,28 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr
 
-from byom.catalog.forms import ConnectionKind, MaxTokensField, MissingUsage, StreamUsage
+from byom.catalog.forms import ConnectionKind, MaxTokensField, MissingUsage, Streaming, StreamUsage
 from byom.server.api.schemas.check import DEFAULT_TIMEOUT, CheckReport, CheckTimeout, Headers, ModelNames
 from byom.server.api.schemas.fields import Flag, Given, JsonObject, Name, Shown, Text
 from byom.server.api.schemas.model import Model
 from byom.server.api.schemas.policies import Circuit, CircuitIn, Limits, LimitsIn, Retry, RetryIn, Timeouts, TimeoutsIn
 from byom.server.api.schemas.probe import ProbeOutcome
 
-Key = Annotated[SecretStr, Field(max_length=4096, description="Write-only; sent to the host of `url` and nowhere else.")]
+Key = Annotated[
+    SecretStr, Field(max_length=4096, description="Write-only; sent to the host of `url` and nowhere else.")
+]
 
 
 class Checked(Given):
     """Whether and how to check before saving."""
 
-    check: Flag = Field(True, description="Test the connection first, and refuse to save one that does not work.")
-    save_anyway: Flag = Field(False, description="Save it whatever the check finds.")
+    check: Flag = Field(
+        default=True, description="Test the connection first, and refuse to save one that does not work."
+    )
+    save_anyway: Flag = Field(default=False, description="Save it whatever the check finds.")
     allow_spend: Flag = Field(
-        False, description="Where the server lists no models, the check may call each named model for one token."
+        default=False,
+        description="Where the server lists no models, the check may call each named model for one token.",
     )
     check_timeout: CheckTimeout = DEFAULT_TIMEOUT
 
@@ -37,20 +42,21 @@ class ConnectionIn(Checked):
     kind: Literal["endpoint"] = "endpoint"
     url: Text = Field(description="In any form that people paste; with or without /v1.")
     key: Key | None = None
-    headers: Headers | None = Field(None, description="Those that look like credentials are kept as secrets.")
-    models: ModelNames | Literal["all"] = Field([], description='The server\'s names, or "all" that it lists.')
+    headers: Headers | None = Field(default=None, description="Those that look like credentials are kept as secrets.")
+    models: ModelNames | Literal["all"] = Field(default=[], description='The server\'s names, or "all" that it lists.')
     timeouts: TimeoutsIn | None = None
     retry: RetryIn | None = None
     circuit: CircuitIn | None = None
     limits: LimitsIn | None = None
     verify_tls: Flag | None = None
     ca_file: Text | None = None
+    streaming: Streaming | None = None
     stream_usage: StreamUsage | None = None
     missing_usage: MissingUsage | None = None
     max_tokens_field: MaxTokensField | None = None
     enabled: Flag | None = None
     options: JsonObject | None = None
-    probe: Flag = Field(False, description="Find out what each named model can do. This spends tokens.")
+    probe: Flag = Field(default=False, description="Find out what each named model can do. This spends tokens.")
 
 
 class ConnectionPatch(Checked):
@@ -66,6 +72,7 @@ class ConnectionPatch(Checked):
     limits: LimitsIn | None = None
     verify_tls: Flag | None = None
     ca_file: Text | None = None
+    streaming: Streaming | None = None
     stream_usage: StreamUsage | None = None
     missing_usage: MissingUsage | None = None
     max_tokens_field: MaxTokensField | None = None
@@ -93,6 +100,7 @@ class Connection(Shown):
     limits: Limits
     verify_tls: bool
     ca_file: str | None
+    streaming: Streaming
     stream_usage: StreamUsage
     missing_usage: MissingUsage
     max_tokens_field: MaxTokensField
@@ -109,9 +117,17 @@ class Connections(Shown):
     data: list[Connection]
 
 
-class SavedConnection(Shown):
+class EditedConnection(Shown):
     connection: Connection
-    models: list[Model] = Field(description="The models that were added.")
-    skipped: list[str] = Field(description="Names of the server that this connection had already.")
     check: CheckReport | None = Field(description="null where no check was made.")
+
+
+class AddedModels(Shown):
+    models: list[Model] = Field(description="The models that were added.")
+    skipped: list[str] = Field(description="The server's names that were left out: they are here already.")
+    check: CheckReport | None = Field(description="null where no check was made.")
+
+
+class CreatedConnection(AddedModels):
+    connection: Connection
     probes: list[ProbeOutcome] = []

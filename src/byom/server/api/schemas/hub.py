@@ -53,7 +53,7 @@ class LiveCalls(Shown):
 
 class ApplyIn(Given):
     toml: Annotated[str, StringConstraints(max_length=4 * 1024 * 1024)] = Field(description="The text of a byom.toml.")
-    dry_run: Flag = Field(False, description="Only answer what would change.")
+    dry_run: Flag = Field(default=False, description="Only answer what would change.")
 
 
 class Change(Shown):

@@ -16,8 +16,8 @@ AllowedModels = Annotated[list[Name], Field(max_length=1000)]
 class KeyIn(Given):
     name: Name
     user: Name = "admin"
-    role: Role = Field("inference", description="`admin` also opens this API.")
-    models: AllowedModels | None = Field(None, description="Names this key may use; null: all.")
+    role: Role = Field(default="inference", description="`admin` also opens this API.")
+    models: AllowedModels | None = Field(default=None, description="Names this key may use; null: all.")
     limits: LimitsIn | None = None
     expires_at: Moment | None = None
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from byom.catalog.forms import MaxTokensField, MissingUsage, StreamUsage
+from byom.catalog.forms import MaxTokensField, MissingUsage, Streaming, StreamUsage
 from byom.catalog.snapshot import Ability
 from byom.server.api.schemas.fields import Count, Flag, Given, JsonObject, Name, Shown
 from byom.server.api.schemas.policies import (
@@ -27,16 +27,19 @@ Fallbacks = Annotated[list[Name], Field(max_length=20)]
 
 
 class _ModelFields(Given):
-    upstream_model: Name | None = Field(None, description="The name that the server knows; by default the same.")
+    upstream_model: Name | None = Field(
+        default=None, description="The name that the server knows; by default the same."
+    )
     abilities: Abilities | None = None
     context_window: Count | None = None
     dimensions: Count | None = None
-    price: PriceIn | None = Field(None, description="This model's own price; it goes before every other one.")
-    fallbacks: Fallbacks | None = Field(None, description="Models to try, in order, when this one fails.")
+    price: PriceIn | None = Field(default=None, description="This model's own price; it goes before every other one.")
+    fallbacks: Fallbacks | None = Field(default=None, description="Models to try, in order, when this one fails.")
     limits: LimitsIn | None = None
-    cache: CacheIn | None = Field(None, description="Keep answers, to be given again to equal calls.")
-    timeouts: TimeoutsIn | None = Field(None, description="null: as the connection has them.")
+    cache: CacheIn | None = Field(default=None, description="Keep answers, to be given again to equal calls.")
+    timeouts: TimeoutsIn | None = Field(default=None, description="null: as the connection has them.")
     retry: RetryIn | None = None
+    streaming: Streaming | None = None
     stream_usage: StreamUsage | None = None
     missing_usage: MissingUsage | None = None
     max_tokens_field: MaxTokensField | None = None
@@ -79,6 +82,7 @@ class Model(Shown):
     cache: Cache | None
     timeouts: Timeouts | None
     retry: Retry | None
+    streaming: Streaming | None
     stream_usage: StreamUsage | None
     missing_usage: MissingUsage | None
     max_tokens_field: MaxTokensField | None

@@ -30,11 +30,13 @@ class LimitsIn(Given):
 
     requests_per_minute: Count | None = None
     tokens_per_minute: Count | None = None
-    rate_limit: tuple[Count, PositiveSeconds] | None = Field(None, description="[n_requests, seconds]")
+    rate_limit: tuple[Count, PositiveSeconds] | None = Field(default=None, description="[n_requests, seconds]")
     windows: Annotated[list[WindowIn], Field(max_length=20)] | None = None
     concurrency: Count | None = None
     budget: BudgetIn | Annotated[list[BudgetIn], Field(max_length=10)] | None = None
-    max_wait: Seconds | None = Field(None, description="Seconds that a call over a limit waits; 0 refuses at once.")
+    max_wait: Seconds | None = Field(
+        default=None, description="Seconds that a call over a limit waits; 0 refuses at once."
+    )
 
 
 class TimeoutsIn(Given):
@@ -52,7 +54,7 @@ class RetryIn(Given):
     max_delay: Seconds | None = None
     max_retry_after: Seconds | None = None
     budget: Annotated[float, Field(strict=True, ge=0, le=1)] | None = Field(
-        None, description="Retries may be at most this share of a connection's calls."
+        default=None, description="Retries may be at most this share of a connection's calls."
     )
 
 
@@ -67,7 +69,7 @@ class CacheIn(Given):
     """The exact-match response cache of one model."""
 
     seconds: Seconds | None = None
-    sampled: Flag | None = Field(None, description="Also keep answers that were sampled, or that call tools.")
+    sampled: Flag | None = Field(default=None, description="Also keep answers that were sampled, or that call tools.")
 
 
 class PriceIn(Given):

@@ -18,7 +18,9 @@ class NetworkIn(Given):
     allow_loopback: Flag | None = None
     allow_private: Flag | None = None
     allow_public: Flag | None = None
-    allow_hosts: Hosts | None = Field(None, description="When not empty, only these; *.example.org matches below it.")
+    allow_hosts: Hosts | None = Field(
+        default=None, description="When not empty, only these; *.example.org matches below it."
+    )
     deny_hosts: Hosts | None = None
 
 
@@ -32,7 +34,6 @@ class SettingsPatch(Given):
     unauthenticated_limits: LimitsIn | None = None
     idempotency_seconds: Seconds | None = None
     cache_bytes: Annotated[int, Field(strict=True, ge=0, le=2**40)] | None = None
-    log_content: Flag | None = None
     network: NetworkIn | None = None
 
 
@@ -52,5 +53,4 @@ class LiveSettings(Shown):
     unauthenticated_limits: Limits
     idempotency_seconds: float
     cache_bytes: int
-    log_content: bool
     network: Network

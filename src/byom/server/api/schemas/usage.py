@@ -40,7 +40,8 @@ class UsageTotal(Shown):
     @classmethod
     def total(cls, lines: list[reports.UsageLine]) -> UsageTotal:
         counts = {name: sum(getattr(line, name) for line in lines) for name in COUNTS}
-        return cls(**counts, **_derived(counts, sum(line.cost for line in lines), sum(line.latency for line in lines)))
+        cost, latency = sum(line.cost for line in lines), sum(line.latency for line in lines)
+        return cls(**counts, cost=_cost(counts, cost), latency_ms=_mean(counts, latency))
 
 
 class UsageLine(UsageTotal):
@@ -50,7 +51,13 @@ class UsageLine(UsageTotal):
     @classmethod
     def of_line(cls, line: reports.UsageLine, label: str | None) -> UsageLine:
         counts = {name: getattr(line, name) for name in COUNTS}
-        return cls(name=line.name, label=label, **counts, **_derived(counts, line.cost, line.latency))
+        return cls(
+            name=line.name,
+            label=label,
+            **counts,
+            cost=_cost(counts, line.cost),
+            latency_ms=_mean(counts, line.latency),
+        )
 
 
 CSV_COLUMNS = ("name", "label", *COUNTS, "cost", "latency_ms")
@@ -62,8 +69,11 @@ class Usage(Shown):
     total: UsageTotal
 
 
-def _derived(counts: dict[str, int], cost: int, latency: int) -> dict[str, object]:
+def _cost(counts: dict[str, int], cost: int) -> str | None:
     """Nothing known of any call's price is not the same as nothing spent."""
     unknown = cost == 0 and counts["unpriced_calls"] > 0
-    mean = round(latency / counts["calls"] / 1000, 3) if counts["calls"] else None
-    return {"cost": None if unknown else dollars(cost), "latency_ms": mean}
+    return None if unknown else dollars(cost)
+
+
+def _mean(counts: dict[str, int], latency: int) -> float | None:
+    return round(latency / counts["calls"] / 1000, 3) if counts["calls"] else None

@@ -12,7 +12,7 @@ from byom.server.api.schemas.policies import Limits, LimitsIn
 class UserIn(Given):
     name: Name
     role: Role = "inference"
-    disabled: Flag = Field(False, description="Stops all keys of the user at once.")
+    disabled: Flag = Field(default=False, description="Stops all keys of the user at once.")
     limits: LimitsIn | None = None
 
 

@@ -1,0 +1,65 @@
+"""``byom apply``"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from byom.cli import options, output
+
+app = typer.Typer()
+
+
+@app.command()
+def apply(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A byom.toml; - reads standard input.")] = Path(
+        "byom.toml"
+    ),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    yes: options.Yes = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Make connections, models, users, prices and settings as a file declares them: all of it or nothing.
+
+    What the file declared before and no longer has is deleted; what was made otherwise stays. Keys are named in it by key_env.
+
+    \b
+    Examples:
+      byom apply byom.toml --dry-run
+      byom apply byom.toml --yes
+    """
+    text = _read(file)
+    with options.hub() as client:
+        plan = client.apply(text, dry_run=True)
+        if not dry_run:
+            if any(change["action"] == "delete" for change in plan["changes"]) and not yes:
+                _show(plan)
+                options.confirmed("This deletes something. Apply it?", yes=False)
+            plan = client.apply(text)
+    if as_json:
+        output.as_json(plan)
+    else:
+        _show(plan)
+
+
+def _read(file: Path) -> str:
+    if str(file) == "-":
+        return sys.stdin.read()
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{file} cannot be read: {error}", param_hint="FILE") from None
+
+
+def _show(plan: dict[str, Any]) -> None:
+    signs = {"create": "+", "update": "~", "delete": "-"}
+    for change in plan["changes"]:
+        fields = f" ({', '.join(change['fields'])})" if change["fields"] else ""
+        typer.echo(f"{signs[change['action']]} {change['kind']} {change['name']}{fields}")
+    if not plan["changes"]:
+        typer.echo("Nothing differs.")
+    for warning in plan["warnings"]:
+        output.note(f"! {warning}")

@@ -1,0 +1,41 @@
+"""The OpenAPI document: FastAPI's, with the way to authenticate and without what it only guesses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from byom.server.api.access import OPEN_TO_INFERENCE
+from byom.server.api.schemas.fields import ErrorAnswer
+
+DESCRIPTION = """\
+What a hub knows and does: connections, models, users, keys, prices, settings, usage.
+
+Send an admin key as `Authorization: Bearer sk-byom-…`; the hub's own is in `admin.key` in its home folder. A key of
+role `inference` may only read its own part of `/api/me`, `/api/usage` and `/api/calls`.
+
+Lists come as `{"data": […]}`. Edits (PATCH) change what they name; `null` goes back to the default. Money is dollars as
+decimal strings, and `null` where a price is not known. Times are seconds since the epoch (UTC). Failures have OpenAI's
+form, `{"error": {"message", "type", "param", "code"}}`, and every answer has an `x-request-id`.
+"""
+FAILURES: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorAnswer, "description": "What is wrong with the request"},
+    "5XX": {"model": ErrorAnswer, "description": "What failed"},
+}
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """Made once, with the first request for it."""
+    if app.openapi_schema is None:
+        schema = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
+        schemes = schema.setdefault("components", {}).setdefault("securitySchemes", {})
+        schemes["key"] = {"type": "http", "scheme": "bearer", "description": "A key of this hub: sk-byom-…"}
+        schema["security"] = [{"key": []}]
+        for path, operations in schema["paths"].items():
+            for method, operation in operations.items():
+                role = "inference" if (method.upper(), path) in OPEN_TO_INFERENCE else "admin"
+                operation["x-role"] = role
+        app.openapi_schema = schema
+    return app.openapi_schema
