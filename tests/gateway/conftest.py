@@ -8,6 +8,7 @@ import pytest
 from byom.testing import FakeUpstream
 
 from tests.gateway.rig import TOKEN, Rig, route_to, running, snapshot_of
+from tests.gateway.streams import Gate
 
 
 @pytest.fixture
@@ -38,3 +39,9 @@ async def http(rig: Rig) -> AsyncIterator[httpx2.AsyncClient]:
 async def sdk(rig: Rig) -> AsyncIterator[openai.AsyncOpenAI]:
     async with openai.AsyncOpenAI(base_url=rig.url, api_key=TOKEN, max_retries=0, timeout=10) as client:
         yield client
+
+
+@pytest.fixture
+async def gate() -> AsyncIterator[Gate]:
+    async with Gate().serving() as made:
+        yield made

@@ -125,7 +125,7 @@ def _listens(host: str, port: int) -> bool:
 
 def _hub_url(text: str, where: str) -> str:
     """``scheme://host[:port]`` and a prefix, from what people paste."""
-    url = text.strip().rstrip("/")
+    url = text.strip()
     if "://" not in url:
         url = f"http://{url}"
     parts = urlsplit(url)
@@ -135,4 +135,4 @@ def _hub_url(text: str, where: str) -> str:
         valid = False
     if not valid or parts.username or parts.password or parts.query or parts.fragment:
         raise ConfigError(f"{where}: this is not the URL of a hub. Use one such as http://127.0.0.1:8420", param="url")
-    return url.removesuffix("/v1").removesuffix("/api").rstrip("/")
+    return url.rstrip("/").removesuffix("/v1").removesuffix("/api").rstrip("/")

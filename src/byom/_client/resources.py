@@ -64,7 +64,21 @@ class NamedResource(Resource):
 
 
 class Connections(NamedResource):
+    """Creating and editing test the connection first; `AsyncClient.connect` also tells what the test found."""
+
     kind = "connections"
+
+    async def create(self, /, name: str, **fields: Any) -> Fields:
+        saved: Fields = (await super().create(name, **fields))["connection"]
+        return saved
+
+    async def update(self, /, name: str, **changes: Any) -> Fields:
+        changed: Fields = (await super().update(name, **changes))["connection"]
+        return changed
+
+    async def rename(self, name: str, to: str) -> Fields:
+        renamed: Fields = (await super().rename(name, to))["connection"]
+        return renamed
 
     async def check(self, /, name: str, **options: Any) -> Fields:
         """Test a connection as it is stored: whether it works, what it lists, what is wrong with it."""

@@ -13,6 +13,7 @@ import httpx2
 from byom._client.answers import Answer, Piece, pieces_of, whole
 from byom._client.failures import raise_unreachable
 from byom._client.link import Link
+from byom._client.place import Place
 from byom.errors import UpstreamProtocol
 from byom.models.collect import collect
 from byom.models.wire import decoded, raise_error_in
@@ -50,35 +51,8 @@ class AsyncChatStream:
             stream._closed = True
             raise
         stream.request_id = response.headers.get("x-request-id", "")
-        stream._pieces = stream._read(response)
+        stream._pieces = _read(response, stream._model, link.place)
         return stream
-
-    async def _read(self, response: httpx2.Response) -> AsyncGenerator[Piece, None]:
-        if "event-stream" not in response.headers.get("content-type", ""):
-            for piece in pieces_of(decoded(await response.aread(), self._model), self._model):
-                yield piece
-            return
-        decoder = SSEDecoder()
-        try:
-            async for chunk in response.aiter_bytes():
-                for data in decoder.feed(chunk):
-                    if data == _DONE:
-                        return
-                    for piece in self._pieces_in(data):
-                        yield piece
-        except httpx2.HTTPError as error:
-            raise_unreachable(error, self._link.place)
-        rest = decoder.finish()
-        if rest is not None and rest != _DONE:
-            for piece in self._pieces_in(rest):
-                yield piece
-        if rest != _DONE and not any(piece.finish_reason for piece in self._seen):
-            raise UpstreamProtocol(f"The answer of model '{self._model}' broke off.")
-
-    def _pieces_in(self, data: bytes) -> list[Piece]:
-        chunk = decoded(data, self._model)
-        raise_error_in(chunk, self._model)
-        return pieces_of(chunk, self._model)
 
     def __aiter__(self) -> Self:
         return self
@@ -135,6 +109,39 @@ class AsyncChatStream:
 
         with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
             self._loop.call_soon_threadsafe(_start, close)
+
+
+# A function of its own: it must not keep the stream that it reads for, or letting go of that would not be noticed.
+async def _read(response: httpx2.Response, model: str, place: Place) -> AsyncGenerator[Piece, None]:
+    if "event-stream" not in response.headers.get("content-type", ""):
+        for piece in pieces_of(decoded(await response.aread(), model), model):
+            yield piece
+        return
+    decoder = SSEDecoder()
+    finished = False
+    try:
+        async for chunk in response.aiter_bytes():
+            for data in decoder.feed(chunk):
+                if data == _DONE:
+                    return
+                for piece in _pieces_in(data, model):
+                    finished = finished or piece.finish_reason is not None
+                    yield piece
+    except httpx2.HTTPError as error:
+        raise_unreachable(error, place)
+    rest = decoder.finish()
+    if rest is not None and rest != _DONE:
+        for piece in _pieces_in(rest, model):
+            finished = finished or piece.finish_reason is not None
+            yield piece
+    if rest != _DONE and not finished:
+        raise UpstreamProtocol(f"The answer of model '{model}' broke off.")
+
+
+def _pieces_in(data: bytes, model: str) -> list[Piece]:
+    chunk = decoded(data, model)
+    raise_error_in(chunk, model)
+    return pieces_of(chunk, model)
 
 
 _closing: set[asyncio.Task[None]] = set()

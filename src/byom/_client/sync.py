@@ -34,7 +34,8 @@ def blocking(
 
     @functools.wraps(method)
     def call(self: _Facade[A], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return PORTAL.call(method(self.aio, *args, **kwargs))
+        overridden: Callable[P, Coroutine[Any, Any, R]] = getattr(self.aio, method.__name__)
+        return PORTAL.call(overridden(*args, **kwargs))
 
     return call
 

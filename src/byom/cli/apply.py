@@ -22,9 +22,9 @@ def apply(
     yes: options.Yes = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Make connections, models, users, prices and settings as a file declares them: all of it or nothing.
+    """Make the catalog as a byom.toml declares it.
 
-    What the file declared before and no longer has is deleted; what was made otherwise stays. Keys are named in it by key_env.
+    All of it or nothing. What the file declared before and no longer has is deleted; what was made otherwise stays.
 
     \b
     Examples:
@@ -40,7 +40,7 @@ def apply(
                 options.confirmed("This deletes something. Apply it?", yes=False)
             plan = client.apply(text)
     if as_json:
-        output.as_json(plan)
+        output.print_json(plan)
     else:
         _show(plan)
 

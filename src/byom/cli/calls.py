@@ -27,7 +27,7 @@ def calls(
     until: periods.Until = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """List single calls, newest first: the rows of the ledger.
+    """List single calls, newest first.
 
     \b
     Examples:
@@ -47,7 +47,7 @@ def calls(
     with options.hub() as client:
         page = client.calls(limit, cursor=cursor, **where)
     if as_json:
-        output.as_json(page)
+        output.print_json(page)
         return
     columns = ("at", "model", "key", "status", "state", "prompt", "completion", "cost", "ms", "first ms", "error")
     rows = [_row(call) for call in page["data"]]

@@ -24,7 +24,9 @@ def chat(
     no_stream: Annotated[bool, typer.Option("--no-stream", help="Print the answer when it is whole.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer's JSON, whole.")] = False,
 ) -> None:
-    """Ask a model. The answer is printed as it comes; without a prompt, at a terminal, this is a conversation.
+    """Ask a model, or talk with it.
+
+    The answer is printed as it comes. Without a prompt, at a terminal, this is a conversation.
 
     \b
     Examples:
@@ -45,7 +47,7 @@ def chat(
         raise typer.BadParameter("there is nothing to say", param_hint="PROMPT")
     with options.hub() as client:
         if as_json:
-            output.as_json(client.chat(model, text, system=system, stream=False, **params).raw)
+            output.print_json(client.chat(model, text, system=system, stream=False, **params).raw)
         elif no_stream:
             typer.echo(client.chat(model, text, system=system, stream=False, **params).text)
         else:

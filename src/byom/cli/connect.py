@@ -58,11 +58,11 @@ def connect(
     with options.hub() as client:
         wanted = model or []
         if not wanted and not every and not no_check:
-            place = {field: fields[field] for field in ("headers", "ca_file") if field in fields}
+            place: dict[str, Any] = {field: fields[field] for field in ("headers", "ca_file") if field in fields}
             wanted = [_only_model(client, url, secret, place)]
         saved = client.connect(name, url, models=wanted, all=every, key=secret, check=not no_check, **fields)
     if as_json:
-        output.as_json(saved)
+        output.print_json(saved)
     else:
         _show(saved)
 

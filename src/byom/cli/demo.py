@@ -9,8 +9,9 @@ app = typer.Typer()
 
 @app.command()
 def demo() -> None:
-    """A tour, offline, in a few seconds: a hub of its own, an endpoint, chat, streaming, embeddings, a limit, the ledger.
+    """Take a tour, offline, in a few seconds.
 
+    A hub, an endpoint, chat, streaming, embeddings, a limit, the ledger.
     Nothing is left behind: the hub of the tour has a temporary home folder and a free port, and ends with the tour.
 
     \b

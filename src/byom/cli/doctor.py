@@ -13,7 +13,9 @@ _SIGNS = {"ok": "✓", "warning": "!", "failed": "✗"}
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Check this installation, and say how to mend what is wrong. Exit code 1 when something is.
+    """Check this installation.
+
+    Says how to mend what is wrong; the exit code is 1 when something is.
 
     \b
     Examples:
@@ -28,7 +30,9 @@ def doctor(as_json: AsJson = False) -> None:
 
     findings = asyncio.run(examine())
     if as_json:
-        output.as_json({"ok": all(one.state != "failed" for one in findings), "checks": msgspec.to_builtins(findings)})
+        output.print_json(
+            {"ok": all(one.state != "failed" for one in findings), "checks": msgspec.to_builtins(findings)}
+        )
     else:
         for one in findings:
             typer.echo(f"{_SIGNS[one.state]} {one.name}: {one.message}")

@@ -49,7 +49,9 @@ def edit(
     connection: thing.AsConnection = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Change a model or a connection. What is not named stays as it is; calls under way are not disturbed.
+    """Change a model or a connection.
+
+    What is not named stays as it is; calls under way are not disturbed.
 
     \b
     Examples:
@@ -83,10 +85,9 @@ def edit(
         if found.kind == "connection" and no_check:
             changes["check"] = False
         changed = found.collection.update(found.name, **changes)
-    if as_json:
-        output.as_json(changed)
-    else:
-        typer.echo(f"✓ changed {found.name}: {', '.join(field for field in changes if field != 'check')}")
+    output.done(
+        changed, f"changed {found.name}: {', '.join(field for field in changes if field != 'check')}", as_json=as_json
+    )
 
 
 def parse_price(text: str) -> dict[str, str]:

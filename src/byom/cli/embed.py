@@ -23,7 +23,9 @@ def embed(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print vectors and usage as one JSON object.")] = False,
 ) -> None:
-    """Turn texts into vectors. Prints one JSON array a line, in the order of the texts.
+    """Turn texts into vectors.
+
+    Prints one JSON array a line, in the order of the texts.
 
     \b
     Examples:
@@ -38,7 +40,9 @@ def embed(
     with options.hub() as client:
         answer = client.embed(model, given)
     if as_json:
-        output.as_json({"model": answer.model, "vectors": answer.vectors, "usage": msgspec.to_builtins(answer.usage)})
+        output.print_json(
+            {"model": answer.model, "vectors": answer.vectors, "usage": msgspec.to_builtins(answer.usage)}
+        )
     else:
         for vector in answer:
             typer.echo(json.dumps(vector))

@@ -16,7 +16,9 @@ app = typer.Typer()
 def export(
     file: Annotated[Path | None, typer.Option("--output", "-o", help="Write it there.", dir_okay=False)] = None,
 ) -> None:
-    """Print a byom.toml of what there is. It holds no secrets, and applying it here changes nothing.
+    """Print a byom.toml of what there is.
+
+    It holds no secrets, and applying it here changes nothing.
 
     \b
     Examples:

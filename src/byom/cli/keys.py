@@ -54,7 +54,7 @@ def create(
     with options.hub() as client:
         made = client.keys.create(name, **{field: value for field, value in fields.items() if value is not None})
     if as_json:
-        output.as_json(made)
+        output.print_json(made)
         return
     output.note(f"Key {made['key']['id']} of {user}. Keep it now: it is not shown again.")
     typer.echo(made["token"])
@@ -77,7 +77,7 @@ def list_(
     if not every:
         found = [key for key in found if key["state"] in ("active", "disabled")]
     if as_json:
-        output.as_json(found)
+        output.print_json(found)
         return
     columns = ("id", "name", "user", "role", "key", "state", "models", "limits", "last used", "expires")
     rows = [
@@ -135,10 +135,7 @@ def edit(
         raise typer.BadParameter("say what to change, for example --rpm 60", param_hint="ID")
     with options.hub() as client:
         changed = client.keys.update(key_id, **changes)
-    if as_json:
-        output.as_json(changed)
-    else:
-        typer.echo(f"✓ changed {key_id}: {', '.join(changes)}")
+    output.done(changed, f"changed {key_id}: {', '.join(changes)}", as_json=as_json)
 
 
 @app.command("revoke")
@@ -155,10 +152,7 @@ def revoke(key_id: options.KeyId, yes: options.Yes = False, as_json: options.AsJ
             consequences(client.keys.revoke(key_id, dry_run=True))
         options.confirmed(f"Revoke the key {key_id}?", yes=yes)
         gone = client.keys.revoke(key_id)
-    if as_json:
-        output.as_json(gone)
-    else:
-        typer.echo(f"✓ revoked {key_id}")
+    output.done(gone, f"revoked {key_id}", as_json=as_json)
 
 
 @app.command("reset-admin")

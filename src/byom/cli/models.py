@@ -37,7 +37,7 @@ def models(
     if connection:
         found = [model for model in found if model.get("connection") == connection]
     if as_json:
-        output.as_json(found)
+        output.print_json(found)
         return
     columns = ("name", "connection", "abilities", "context", "price in/out per 1M", "state")
     rows = [

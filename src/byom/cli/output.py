@@ -13,9 +13,17 @@ import typer
 from byom.errors import ByomError
 
 
-def as_json(value: Any) -> None:
+def print_json(value: Any) -> None:
     """The machine-readable form: one JSON document, indented, keys in a stable order."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def done(value: Any, text: str, *, as_json: bool) -> None:
+    """What was done: its outcome for programs, or a line for people."""
+    if as_json:
+        print_json(value)
+    else:
+        typer.echo(f"✓ {text}")
 
 
 def note(text: str) -> None:

@@ -23,7 +23,7 @@ def list_(as_json: options.AsJson = False) -> None:
     with options.hub() as client:
         found = client.prices.list()
     if as_json:
-        output.as_json(found)
+        output.print_json(found)
         return
     names = ("input", "output", "cached_input", "cache_write", "request")
     rows = [(price["pattern"], *(price["price"][name] for name in names)) for price in found]
@@ -61,10 +61,7 @@ def set_(
     }
     with options.hub() as client:
         stored = client.prices.put(pattern, **{name: value for name, value in given.items() if value is not None})
-    if as_json:
-        output.as_json(stored)
-    else:
-        typer.echo(f"✓ {pattern}: ${input_} in, ${output_} out per million tokens")
+    output.done(stored, f"{pattern}: ${input_} in, ${output_} out per million tokens", as_json=as_json)
 
 
 @app.command("remove")

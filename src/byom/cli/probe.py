@@ -19,7 +19,9 @@ def probe(
     yes: options.Yes = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Find out what a model can do by asking it, and keep what was found. Says first what that will spend.
+    """Find out what a model can do by asking it.
+
+    Says first what that will spend. What was found is kept with the model.
 
     \b
     Examples:
@@ -35,7 +37,7 @@ def probe(
         options.confirmed("Spend that?", yes=yes)
         report = client.models.probe(name, spend=True, kind=kind, timeout=timeout)
     if as_json:
-        output.as_json(report)
+        output.print_json(report)
     else:
         _show(report)
 

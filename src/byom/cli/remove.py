@@ -25,7 +25,9 @@ def remove(
     yes: options.Yes = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Remove a model, or a connection with its models. Says first what stops working.
+    """Remove a model, or a connection with its models.
+
+    Says first what stops working.
 
     \b
     Examples:
@@ -38,10 +40,7 @@ def remove(
             consequences(found.collection.delete(found.name, dry_run=True))
         options.confirmed(f"Remove the {found.kind} {found.name}?", yes=yes)
         gone = found.collection.delete(found.name)
-    if as_json:
-        output.as_json(gone)
-    else:
-        typer.echo(f"✓ removed the {found.kind} {found.name}")
+    output.done(gone, f"removed the {found.kind} {found.name}", as_json=as_json)
 
 
 def consequences(plan: dict[str, Any]) -> None:

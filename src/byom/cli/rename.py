@@ -19,7 +19,9 @@ def rename(
     connection: thing.AsConnection = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Rename a model or a connection. Fallbacks and restricted keys follow; callers have to use the new name.
+    """Rename a model or a connection.
+
+    Fallbacks and restricted keys follow; callers have to use the new name.
 
     \b
     Examples:
@@ -29,7 +31,4 @@ def rename(
     with options.hub() as client:
         found = thing.find(client, name, model=model, connection=connection)
         changed = found.collection.rename(found.name, to)
-    if as_json:
-        output.as_json(changed)
-    else:
-        typer.echo(f"✓ the {found.kind} {found.name} is now {changed['name']}")
+    output.done(changed, f"the {found.kind} {found.name} is now {changed['name']}", as_json=as_json)

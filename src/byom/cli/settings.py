@@ -23,7 +23,7 @@ def list_(as_json: options.AsJson = False) -> None:
     with options.hub() as client:
         found = client.settings.get()
     if as_json:
-        output.as_json(found)
+        output.print_json(found)
         return
     for name, value in found.items():
         typer.echo(f"{name} = {output.limits(value) if name.endswith('limits') else output.cell(value)}")
@@ -44,10 +44,7 @@ def set_(
     changes = assignments.assigned(values, None)
     with options.hub() as client:
         changed = client.settings.update(**changes)
-    if as_json:
-        output.as_json(changed)
-    else:
-        typer.echo(f"✓ changed {', '.join(changes)}")
+    output.done(changed, f"changed {', '.join(changes)}", as_json=as_json)
 
 
 @app.command("unset")

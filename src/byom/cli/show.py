@@ -18,7 +18,9 @@ def show(
     connection: thing.AsConnection = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show everything that is known of a model or a connection. Secrets are not shown.
+    """Show a model or a connection.
+
+    Everything that is known of it, but no secrets.
 
     \b
     Examples:
@@ -28,7 +30,7 @@ def show(
     with options.hub() as client:
         found = thing.find(client, name, model=model, connection=connection)
     if as_json:
-        output.as_json(found.record)
+        output.print_json(found.record)
     else:
         output.fields({"kind": found.kind} | _readable(found.record))
 

@@ -24,11 +24,11 @@ _STORY = (
     "Whoever called the hub called them all."
 )
 _REPORT = (
-    "The bridge was closed on Monday because of ice. Crews spread salt on the bridge before dawn. The ice on the bridge "
-    "melted by noon, and traffic went on. A bakery nearby gave coffee to the crews."
+    "The bridge was closed on Monday because of ice. Crews spread salt on the bridge before dawn. The ice on the "
+    "bridge melted by noon, and traffic went on. A bakery nearby gave coffee to the crews."
 )
 _TEXTS = ("ice on the bridge", "the bridge was icy", "a recipe for bread")
-_KEY = "workshop-secret"
+_KEY = "sk-workshop-0123456789abcdef"
 
 
 class Tour:

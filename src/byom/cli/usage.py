@@ -28,7 +28,9 @@ def usage(
     until: periods.Until = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Calls, tokens and cost. A cost that is not known is shown as - and never counted as 0.
+    """Add up calls, tokens and cost.
+
+    A cost that is not known is shown as - and never counted as 0.
 
     \b
     Examples:
@@ -39,7 +41,7 @@ def usage(
     with options.hub() as client:
         lines = client.usage(by.value, since=periods.ago(since, "--since"), until=periods.ago(until, "--until"))
     if as_json:
-        output.as_json(lines)
+        output.print_json(lines)
         return
     columns = (by.value, "calls", "failed", "refused", "prompt", "completion", "cost", "without price")
     rows = [

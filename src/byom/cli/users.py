@@ -26,7 +26,7 @@ def list_(as_json: options.AsJson = False) -> None:
     with options.hub() as client:
         found = client.users.list()
     if as_json:
-        output.as_json(found)
+        output.print_json(found)
         return
     rows = [
         (
@@ -64,10 +64,7 @@ def create(
     fields: dict[str, Any] = {"role": "admin" if admin else "inference"} | ({"limits": limits} if limits else {})
     with options.hub() as client:
         made = client.users.create(name, **fields)
-    if as_json:
-        output.as_json(made)
-    else:
-        typer.echo(f"✓ made the user {name}. Make a key with: byom keys create NAME --user {name}")
+    output.done(made, f"made the user {name}. Make a key with: byom keys create NAME --user {name}", as_json=as_json)
 
 
 @app.command("edit")
@@ -100,10 +97,7 @@ def edit(
         raise typer.BadParameter("say what to change, for example --disable", param_hint="NAME")
     with options.hub() as client:
         changed = client.users.update(name, **changes)
-    if as_json:
-        output.as_json(changed)
-    else:
-        typer.echo(f"✓ changed {name}: {', '.join(changes)}")
+    output.done(changed, f"changed {name}: {', '.join(changes)}", as_json=as_json)
 
 
 @app.command("remove")
@@ -119,7 +113,4 @@ def remove(name: UserName, yes: options.Yes = False, as_json: options.AsJson = F
             consequences(client.users.delete(name, dry_run=True))
         options.confirmed(f"Remove the user {name}?", yes=yes)
         gone = client.users.delete(name)
-    if as_json:
-        output.as_json(gone)
-    else:
-        typer.echo(f"✓ removed the user {name}")
+    output.done(gone, f"removed the user {name}", as_json=as_json)

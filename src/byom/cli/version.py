@@ -23,6 +23,6 @@ def version(as_json: AsJson = False) -> None:
       byom version --json
     """
     if as_json:
-        output.as_json({"version": __version__, "python": platform.python_version()})
+        output.print_json({"version": __version__, "python": platform.python_version()})
     else:
         typer.echo(f"byom {__version__}")

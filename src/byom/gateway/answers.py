@@ -19,6 +19,7 @@ from byom.errors import (
 
 JSON = b"content-type: application/json\r\n"
 EVENT_STREAM = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+_FORM = frozenset({"message", "type", "param", "code"})
 MAX_ERROR_BODY = 64 * 1024
 _encode = msgspec.json.encode
 _UNSAFE = re.compile(rb"[^\x20-\x7e]")
@@ -31,11 +32,10 @@ def header(name: bytes, value: bytes) -> bytes:
 
 def error_headers(error: ByomError, request_id: str) -> bytes:
     lines = JSON + header(b"x-request-id", request_id.encode("latin-1", "replace"))
-    if error.retry_after is not None:
-        seconds = max(0.0, error.retry_after)
-        lines += b"retry-after: %d\r\nretry-after-ms: %d\r\n" % (math.ceil(seconds), math.ceil(seconds * 1000))
-    if isinstance(error, UpstreamError):
-        # The hub has tried as often as it was told to: an SDK that tries again would multiply the attempts.
+    lines += _retry_lines(error.retry_after)
+    if isinstance(error, UpstreamError) or (error.status == 429 and not error.retryable):
+        # The hub has tried as often as it was told to: an SDK that tries again would multiply the attempts. And money
+        # that is spent does not come back in the seconds that an SDK waits.
         lines += b"x-should-retry: false\r\n"
     elif isinstance(error, Unavailable):
         lines += b"x-should-retry: true\r\n"
@@ -45,11 +45,17 @@ def error_headers(error: ByomError, request_id: str) -> bytes:
 def passed_error_headers(request_id: bytes, retry_after: float | None, *, last: bool) -> bytes:
     """For an upstream's error that passes; ``last``: the hub has tried several times already."""
     lines = JSON + header(b"x-request-id", request_id)
-    if retry_after is not None:
-        lines += b"retry-after: %d\r\nretry-after-ms: %d\r\n" % (math.ceil(retry_after), math.ceil(retry_after * 1000))
+    lines += _retry_lines(retry_after)
     if last:
         lines += b"x-should-retry: false\r\n"
     return lines
+
+
+def _retry_lines(seconds: float | None) -> bytes:
+    if seconds is None or not math.isfinite(seconds):
+        return b""
+    seconds = max(0.0, seconds)
+    return b"retry-after: %d\r\nretry-after-ms: %d\r\n" % (math.ceil(seconds), math.ceil(seconds * 1000))
 
 
 def error_body(error: ByomError) -> bytes:
@@ -61,13 +67,22 @@ def error_event(error: ByomError) -> bytes:
     return b"data: " + _encode(error.body()) + b"\n\n"
 
 
-def is_openai_error(body: bytes) -> bool:
-    """True for ``{"error": {"message": …}}``, what OpenAI's SDKs know how to read."""
+def passed_error(status: int, body: bytes, secret: str | None) -> bytes:
+    """An upstream's error in OpenAI's form, as it came where it has that form, and without the key stored here."""
+    secret = (secret or "").removeprefix("Bearer ")
+    if secret and secret.encode("utf-8", "replace") in body:
+        body = body.replace(secret.encode("utf-8", "replace"), b"[key]")
     try:
-        parsed = msgspec.json.decode(body)
+        parsed: Any = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError):
-        return False
-    return isinstance(parsed, dict) and isinstance(parsed.get("error"), dict) and "message" in parsed["error"]
+        return _wrap_error(status, body)
+    error = parsed.get("error") if isinstance(parsed, dict) else None
+    if not isinstance(error, dict) or not isinstance(error.get("message"), str):
+        return _wrap_error(status, body)
+    if error.keys() >= _FORM:
+        return body
+    parsed["error"] = {"type": _kind(status), "param": None, "code": None} | error
+    return _encode(parsed)
 
 
 def upstream_failure(status: int, body: bytes, retry_after: float | None, secret: str | None) -> ByomError | None:
@@ -95,12 +110,15 @@ def upstream_failure(status: int, body: bytes, retry_after: float | None, secret
     return kind(text, retry_after=retry_after)
 
 
-def wrap_error(status: int, body: bytes) -> bytes:
+def _wrap_error(status: int, body: bytes) -> bytes:
     """OpenAI's form around an error that came in another one (plain text, FastAPI's ``detail``, HTML)."""
-    kind = "rate_limit_error" if status == 429 else "invalid_request_error"
     code = "rate_limit_exceeded" if status == 429 else None
     message = _message(body) or f"The model's server answered HTTP {status}."
-    return _encode({"error": {"message": message, "type": kind, "param": None, "code": code}})
+    return _encode({"error": {"message": message, "type": _kind(status), "param": None, "code": code}})
+
+
+def _kind(status: int) -> str:
+    return "rate_limit_error" if status == 429 else "invalid_request_error"
 
 
 def _message(body: bytes) -> str:
@@ -125,18 +143,21 @@ def retry_after(headers: dict[bytes, bytes]) -> float | None:
     exact = headers.get(b"retry-after-ms")
     try:
         if exact is not None:
-            return max(0.0, float(exact) / 1000)
-        value = headers.get(b"retry-after")
-        return None if value is None else _seconds(value.decode("latin-1"))
-    except ValueError:
+            seconds = float(exact) / 1000
+        else:
+            value = headers.get(b"retry-after")
+            if value is None:
+                return None
+            seconds = _seconds(value.decode("latin-1"))
+    except (ValueError, TypeError, OverflowError):
         return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-def _seconds(value: str) -> float | None:
+def _seconds(value: str) -> float:
     if value.strip().replace(".", "", 1).isdigit():
         return float(value)
     from datetime import UTC, datetime
     from email.utils import parsedate_to_datetime
 
-    when = parsedate_to_datetime(value)
-    return max(0.0, (when - datetime.now(UTC)).total_seconds())
+    return (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()

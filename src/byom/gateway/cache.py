@@ -66,8 +66,8 @@ def cacheable(policy: CachePolicy, envelope: Envelope) -> bool:
 def cache_key(head: CallHead, body: bytes, route: Route, scope: str) -> bytes:
     """Covers who may see it (``scope``: the caller's user), the model's version and every byte of the request."""
     digest = hashlib.sha256()
-    for part in (scope, route.model_id, str(route.version), head.method, head.path):
-        digest.update(part.encode())
+    for part in (scope, route.model_id, str(route.version), head.method, head.path, repr(head.forward)):
+        digest.update(part.encode("utf-8", "surrogatepass"))
         digest.update(b"\0")
     digest.update(head.query)
     digest.update(b"\0")

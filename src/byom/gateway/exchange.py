@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("byom.gateway")
 RETRYABLE = frozenset({408, 409, 429})
 """Error statuses below 500 that may pass by themselves."""
+_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 STREAM_OPTIONS = frozenset({"chat/completions", "completions"})
 """Routes that know ``stream_options``."""
 
@@ -209,6 +210,11 @@ class Exchange:
         self.reply.on_end()
 
     def on_failure(self, error: Exception, *, untouched: bool) -> None:
+        if self.finished:
+            # A fault after the account was closed, or while it was: the caller must not take this for a whole answer.
+            self.gateway.active.discard(self)
+            self.down.abort()
+            return
         self._end_attempt()
         if not isinstance(error, ByomError):
             error = UpstreamProtocol("The hub could not read the answer of the model's server.")
@@ -249,12 +255,11 @@ class Exchange:
         if status < 400:
             self.fail(UpstreamProtocol(f"The model's server answered with a redirect (HTTP {status})."))
             return
-        if not answers.is_openai_error(body):
-            body = answers.wrap_error(status, body)
+        body = answers.passed_error(status, body, self.route.target.authorization)
         self.error = code
         account.close(self, status, "error", None)
         if self.delivery is not None and self.delivery.begun:
-            self.delivery.break_off(b"data: " + body.replace(b"\n", b" ") + b"\n\n")
+            self.delivery.break_off(b"data: " + body.translate(_ONE_LINE) + b"\n\n")
             return
         lines = answers.passed_error_headers(self.public_id, retry_after, last=self.attempts > 1)
         self.down.respond(status, lines, body)
@@ -264,9 +269,11 @@ class Exchange:
     def attempt_failed(self, error: ByomError, *, status: int = 0, fault: bool = True) -> None:
         """This attempt came to nothing: make another one, or tell the caller. ``fault``: of the upstream."""
         breaker = self.upstream.breaker
-        if not fault:
+        if isinstance(error, CircuitOpen):
+            pass  # Another call may be the probe, and what comes of that is open still.
+        elif not fault or not isinstance(error, UpstreamError):
             breaker.gave_up()
-        elif isinstance(error, UpstreamError) and breaker.failed(self.route.circuit):
+        elif breaker.failed(self.route.circuit):
             log.warning("circuit opened", extra={"connection": self.route.connection, "code": error.code})
         if self._answering:
             self.answer_broke(error)
@@ -461,14 +468,19 @@ class Exchange:
     def time_out(self, message: str, *, retry: bool) -> None:
         error = UpstreamTimeout(message)
         self._stop_waiting()
-        if self._conn is not None:
+        called = self._conn is not None
+        if called:
             self.upstream_time += perf_counter() - self._sent_at
             self._drop_connection()
         if retry or self._answering:
             self.attempt_failed(error)
-        else:
+            return
+        if called:
             self.upstream.breaker.failed(self.route.circuit)
-            self.fail(error)
+        else:
+            # It waited for a limit or before a retry: not the upstream's fault.
+            self.upstream.breaker.gave_up()
+        self.fail(error)
 
     def keep_alive(self, now: float) -> None:
         self._deliver().comment(b"" if self.begun else self._own_headers(), now)
@@ -508,4 +520,5 @@ class Exchange:
                 self.attempt_failed(error)
         except Exception:
             log.exception("a fault of the hub in call %s", self.id)
+            self.upstream.breaker.gave_up()
             self.fail(ByomError(f"A fault of the hub; its log has the details under {self.id}."))

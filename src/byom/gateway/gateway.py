@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import msgspec
 
@@ -25,9 +26,9 @@ from byom.gateway import account, answers, clock, listing, paths
 from byom.gateway import envelope as envelopes
 from byom.gateway.cache import AnswerStore, cache_key, cacheable
 from byom.gateway.exchange import Exchange
+from byom.gateway.figures import Figures
 from byom.gateway.http.body import inflate
 from byom.gateway.idempotency import Idempotency
-from byom.gateway.metrics import Figures
 from byom.gateway.ownership import Ownership
 from byom.gateway.plan import Plan
 from byom.gateway.upstreams import Upstream
@@ -46,6 +47,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("byom.gateway")
 SWEEP_SECONDS = 0.1
 MAX_PLANS = 64
+METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+"""Those that are passed on. Not TRACE, which would tell the caller the key that is stored here."""
+FAST_BODY = 64 * 1024
+"""Bytes of the largest body that needs no check before it is read."""
 
 
 class Gateway:
@@ -78,6 +83,7 @@ class Gateway:
         """Why no call is taken now."""
         self._upstreams: dict[str, Upstream] = {}
         self._retired: list[Pool] = []
+        self.fast_body = min(FAST_BODY, snapshot.settings.max_body_bytes)
         self._sweeper: asyncio.TimerHandle | None = None
 
     # -- life
@@ -88,6 +94,7 @@ class Gateway:
     def swap(self, snapshot: Snapshot) -> None:
         """Use another catalog from now on. Calls under way go on with what they began with."""
         self.snapshot = snapshot
+        self.fast_body = min(FAST_BODY, snapshot.settings.max_body_bytes)
         self.cache.max_bytes = snapshot.settings.cache_bytes
         named = {route.connection_id for route in snapshot.models}
         for connection_id in [known for known in self._upstreams if known not in named]:
@@ -125,6 +132,8 @@ class Gateway:
             clock.sweep(exchange, now, keepalive)
         for upstream in self._upstreams.values():
             upstream.pool.expire(monotonic())
+        for pool in self._retired:
+            pool.expire(monotonic())
         self._retired = [pool for pool in self._retired if not pool.retired]
         self.idempotency.expire()
         self._schedule(self.loop.time() + SWEEP_SECONDS)
@@ -289,6 +298,8 @@ class Gateway:
         if paths.known_post(path):
             raise MethodNotAllowed(f"/v1/{path} takes POST.")
         paths.check_path(path)
+        if head.method not in METHODS:
+            raise MethodNotAllowed(f"The gateway does not pass {head.method} on.")
         if path.startswith("realtime"):
             raise NotFound("Realtime sessions (WebSocket) are not passed through by this gateway.")
         if head.caller is not None:
@@ -316,7 +327,7 @@ class Gateway:
         if head.path == "models":
             body = listing.models(self.snapshot, allowed)
         else:
-            body = listing.model(self.route_for(head.path.removeprefix("models/"), head.caller))
+            body = listing.model(self.route_for(unquote(head.path.removeprefix("models/")), head.caller))
         request_id = (head.request_id or self.new_id()).encode("latin-1")
         down.respond(200, answers.JSON + answers.header(b"x-request-id", request_id), body)
 

@@ -55,7 +55,11 @@ class Idempotency:
         if entry is not None and entry.leader is not None and not entry.leader.finished:
             entry.waiting.append(exchange)
             return exchange
-        self._lead(name, digest, exchange, entry.waiting if entry is not None else [])
+        waiting: list[Exchange] = []
+        if entry is not None:
+            # The entry's own end, which is still to come, must not wake them a second time.
+            waiting, entry.waiting = entry.waiting, waiting
+        self._lead(name, digest, exchange, waiting)
         return None if exchange.finished else exchange
 
     def _lead(self, name: tuple[str, str], digest: bytes, exchange: Exchange, waiting: list[Exchange]) -> None:
@@ -86,10 +90,13 @@ class Idempotency:
         if kept is not None:
             for exchange in waiting:
                 exchange.answer_from_cache(kept)
+        elif waiting and (refusing := waiting[0].gateway.refusing) is not None:
+            for exchange in waiting:
+                exchange.fail(refusing)
         elif waiting:
             self._lead(name, entry.digest, waiting[0], waiting[1:])
-        else:
-            self._entries.pop(name, None)
+        elif self._entries.get(name) is entry:
+            del self._entries[name]
 
     def expire(self) -> None:
         now = time.monotonic()

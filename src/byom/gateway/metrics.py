@@ -1,76 +1,13 @@
-"""Figures of the gateway, kept as plain numbers on the byte path and told to Prometheus when it asks."""
+"""The figures of the gateway as Prometheus wants them."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-OVERHEAD = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.5)
-
-
-class Histogram:
-    __slots__ = ("bounds", "counts", "sum")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
-
-    def observe(self, value: float) -> None:
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.sum += value
-
-    def buckets(self) -> list[tuple[str, float]]:
-        rows, total = [], 0
-        for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
-            total += count
-            rows.append(("+Inf" if bound == float("inf") else repr(bound), float(total)))
-        return rows
-
-
-class ModelFigures:
-    """Of one model. The number of models is the catalog's, so the number of label values is bounded."""
-
-    __slots__ = (
-        "completion_tokens",
-        "cost",
-        "first_token",
-        "latency",
-        "overhead",
-        "prompt_tokens",
-        "retries",
-        "states",
-    )
-
-    def __init__(self) -> None:
-        self.states: dict[tuple[str, int], int] = {}
-        self.prompt_tokens = 0
-        self.completion_tokens = 0
-        self.cost = 0
-        self.retries = 0
-        self.latency = Histogram(SECONDS)
-        self.first_token = Histogram(SECONDS)
-        self.overhead = Histogram(OVERHEAD)
-
-
-class Figures:
-    """All of the gateway's."""
-
-    def __init__(self) -> None:
-        self.models: dict[str, ModelFigures] = {}
-        self.unauthorized = 0
-        self.loop_lag = Histogram(SECONDS)
-        self.loop_lag_last = 0.0
-
-    def of(self, model: str) -> ModelFigures:
-        figures = self.models.get(model)
-        if figures is None:
-            figures = self.models[model] = ModelFigures()
-        return figures
+from byom.gateway.figures import Figures
 
 
 class GatewayCollector(Collector):

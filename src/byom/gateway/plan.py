@@ -8,7 +8,7 @@ from byom.gateway import envelope as envelopes
 
 if TYPE_CHECKING:
     from byom.catalog.snapshot import Route
-    from byom.gateway.metrics import ModelFigures
+    from byom.gateway.figures import ModelFigures
     from byom.gateway.paths import Kind
     from byom.gateway.upstreams import Upstream
     from byom.types.limits import Scope

@@ -72,7 +72,7 @@ def plain_answer(headers: dict[bytes, bytes], data: bytes) -> Answer | None:
 class WholeReply:
     """A JSON answer. Sent in one piece, with its length and with what the hub added to its latency."""
 
-    __slots__ = ("_exchange", "_overflowed", "_parts", "_size", "answer_id", "usage")
+    __slots__ = ("_exchange", "_held", "_overflowed", "_parts", "_size", "answer_id", "usage")
     good = True
     ended = False
 
@@ -81,6 +81,7 @@ class WholeReply:
         self._parts: list[bytes] = []
         self._size = 0
         self._overflowed = False
+        self._held = b""
         self.usage: Usage | None = None
         self.answer_id = ""
 
@@ -92,16 +93,23 @@ class WholeReply:
         self._parts.append(data)
         exchange = self._exchange
         if self._overflowed:
-            exchange.write(data)
+            self._pass(data)
             while len(self._parts) > 1 and sum(map(len, self._parts[1:])) >= TAIL:
                 del self._parts[0]
         elif self._size > KEEP_WHOLE and not exchange.streams:
             self._overflowed = True
             exchange.begin_answer(answers.JSON, exchange.announced_length)
             for part in self._parts:
-                exchange.write(part)
+                self._pass(part)
         elif self._size > MAX_TO_STREAM:
             exchange.fail(UpstreamProtocol("The model's server answered a stream request with one JSON too large."))
+
+    def _pass(self, data: bytes) -> None:
+        """Where usage is needed, the end waits until usage is known: a caller must not take the answer for whole."""
+        if self._exchange.needs_usage:
+            data, self._held = self._held, data
+        if data:
+            self._exchange.write(data)
 
     def on_end(self) -> None:
         exchange = self._exchange
@@ -110,8 +118,10 @@ class WholeReply:
             self.usage = usage_in_tail(body[-TAIL:])
             if self.usage is None and exchange.needs_usage:
                 exchange.answer_broke(no_usage())
-            else:
-                exchange.complete()
+                return
+            if self._held:
+                exchange.write(self._held)
+            exchange.complete()
             return
         if exchange.raw and not body:
             exchange.complete_with(body)

@@ -171,7 +171,7 @@ class StreamTee:
             return event
         if data.strip() == _DONE:
             self.done = True
-            self.done_event = event
+            self.done_event = _terminated(event)
             return b""
         self.events += 1
         self._remember(event)
@@ -200,7 +200,7 @@ class StreamTee:
             return event
         bare = answer.empty_choices or not len(memoryview(answer.choices))
         if answer.usage is not None and bare:
-            self._usage_event = event if self._form == "last" else b""
+            self._usage_event = _terminated(event) if self._form == "last" else b""
             return b""
         fields = _top_level(data)
         found = fields.pop("usage", None)
@@ -209,7 +209,7 @@ class StreamTee:
         if self._form == "last":
             self._usage_raw = found
             fields["usage"] = msgspec.Raw(b"null")
-        return _with_data(event, _encode(fields))
+        return _with_data(event, _one_line(fields))
 
     def usage_chunk(self, usage: dict[str, Any] | None) -> bytes:
         """The last chunk with usage for a caller who asked for it, else nothing.
@@ -224,7 +224,7 @@ class StreamTee:
         fields: dict[str, Any] = dict(self._last_fields())
         fields["choices"] = []
         fields["usage"] = said
-        return b"data: " + _encode(fields) + b"\n\n"
+        return b"data: " + _one_line(fields) + b"\n\n"
 
     def _last_fields(self) -> dict[str, msgspec.Raw]:
         for piece in reversed(self._last):
@@ -274,6 +274,16 @@ def _fields(event: bytes) -> list[tuple[bytes, bytes]]:
         if line:
             found.append((name, value.removeprefix(b" ")))
     return found
+
+
+def _one_line(fields: dict[str, Any]) -> bytes:
+    """As JSON without line ends, which would end a field of the event; strings hold them escaped."""
+    return _encode(fields).replace(b"\n", b" ")
+
+
+def _terminated(event: bytes) -> bytes:
+    """The event with an empty line after it that no later byte belongs to."""
+    return event.rstrip(b"\r\n") + b"\n\n"
 
 
 def _with_data(event: bytes, data: bytes) -> bytes:

@@ -61,7 +61,8 @@ async def test_every_route_that_needs_an_admin_refuses_a_key_of_role_inference(l
 
 
 @pytest.mark.parametrize(
-    "path", ["/api", "/api/", "/api/nothing", "/api/docs/", "/api/docs/x", "/api//docs", "/api/../docs", "/API/docs", "/"]
+    "path",
+    ["/api", "/api/", "/api/nothing", "/api/docs/", "/api/docs/x", "/api//docs", "/api/../docs", "/API/docs", "/"],
 )
 async def test_what_is_not_public_to_the_letter_needs_a_key(local: SmallHub, path: str) -> None:
     async with local.client(None) as nobody:

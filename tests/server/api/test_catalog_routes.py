@@ -51,7 +51,9 @@ async def test_null_takes_a_field_of_a_model_back(admin: httpx2.AsyncClient) -> 
 
 async def test_a_user_and_its_keys(hub: SmallHub, admin: httpx2.AsyncClient) -> None:
     name = "ann/a?b c"
-    made = await admin.post("/api/users", json={"name": name, "limits": {"budget": {"amount": "1.50", "period": "day"}}})
+    made = await admin.post(
+        "/api/users", json={"name": name, "limits": {"budget": {"amount": "1.50", "period": "day"}}}
+    )
     assert made.status_code == 201, made.text
     assert made.json()["limits"]["budget"] == {"amount": "1.50", "period": "day"}
     created = await admin.post("/api/keys", json={"name": "laptop", "user": name, "models": ["extractive"]})
@@ -141,7 +143,9 @@ async def test_secrets_are_encrypted_anew(hub: SmallHub, admin: httpx2.AsyncClie
     assert hub.catalog.snapshot.connections["lab"].authorization == "Bearer sk-upstream-1"
 
 
-async def test_information_tells_what_there_is_and_where_nothing_is_kept(hub: SmallHub, admin: httpx2.AsyncClient) -> None:
+async def test_information_tells_what_there_is_and_where_nothing_is_kept(
+    hub: SmallHub, admin: httpx2.AsyncClient
+) -> None:
     hub.gateway.under_way.append({
         "id": "req_1", "model": "m", "connection": "lab", "key": None, "user": None, "route": "chat/completions",
         "stream": True, "seconds": 0.5, "attempts": 1, "tokens": 3,

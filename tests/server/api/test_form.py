@@ -89,6 +89,14 @@ async def test_a_request_id_is_kept_or_made(local_admin: httpx2.AsyncClient) -> 
         assert re.fullmatch(r"req_[0-9a-f]{26}", answer.headers["x-request-id"])
 
 
+async def test_a_mistyped_query_parameter_does_nothing(local_admin: httpx2.AsyncClient) -> None:
+    answer = await local_admin.delete("/api/models/extractive", params={"dryrun": "true"})
+    assert_error(answer, 422, "unprocessable_request")
+    assert "there are dry_run" in answer.json()["error"]["message"]
+    assert (await local_admin.get("/api/models/extractive")).status_code == 200
+    assert (await local_admin.get("/api/info", params={"x": "1"})).status_code == 422
+
+
 async def test_no_answer_may_be_kept(local_admin: httpx2.AsyncClient) -> None:
     for path in ("/api/info", "/api/nothing", "/api/docs", "/api/openapi.json"):
         answer = await local_admin.get(path)
@@ -215,7 +223,14 @@ def test_the_api_has_the_fields_of_the_catalog_and_the_ledger(
 
 @pytest.mark.parametrize(
     ("pico", "text"),
-    [(None, None), (0, "0"), (1, "0.000000000001"), (37_500, "0.0000000375"), (10**12, "1"), (12 * 10**30, "1" "2" + "0" * 18)],
+    [
+        (None, None),
+        (0, "0"),
+        (1, "0.000000000001"),
+        (37_500, "0.0000000375"),
+        (10**12, "1"),
+        (12 * 10**30, "12" + "0" * 18),
+    ],
 )
 def test_money_is_exact(pico: int | None, text: str | None) -> None:
     """Gateway checklist 58."""

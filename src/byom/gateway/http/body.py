@@ -21,6 +21,6 @@ def inflate(body: bytes, encoding: bytes, limit: int) -> bytes:
         raise BadRequest(f"The request's body is not valid {name.decode('latin-1')}: {error}") from error
     if len(plain) > limit:
         raise PayloadTooLarge(f"The request's body is larger than {limit} bytes when unpacked.")
-    if not decoder.eof:
-        raise BadRequest("The request's compressed body ends too early.")
+    if not decoder.eof or decoder.unused_data:
+        raise BadRequest("The request's compressed body ends too early, or something comes after its end.")
     return plain

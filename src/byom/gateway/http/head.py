@@ -18,13 +18,33 @@ FORWARDED = (b"openai-beta", b"openai-organization", b"openai-project", b"anthro
 _OF_ONE_CALL = (b"x-request-id", b"idempotency-key", b"traceparent")
 """Headers whose value is another one in each call, so that a head with one is not worth keeping."""
 
+_SINGLE = frozenset(
+    {
+        b"api-key",
+        b"authorization",
+        b"content-encoding",
+        b"content-type",
+        b"expect",
+        b"host",
+        b"idempotency-key",
+        b"origin",
+        b"transfer-encoding",
+        b"x-api-key",
+        b"x-byom-connection",
+    }
+)
+"""Headers that decide what is done: sent twice, somebody before us may have gone by the other one."""
+
 _SAFE_ID = re.compile(rb"[\x21-\x7e]{1,128}\Z")
 
 
 class RequestHead:
-    """Receives llhttp's callbacks for one request. A header that comes twice counts with its last value."""
+    """Receives llhttp's callbacks for one request: its first, whatever was sent behind it.
 
-    __slots__ = ("complete", "headers", "keep_alive", "method", "parser", "parts", "url")
+    A header that comes twice counts with its last value, or is named in ``twice`` where that could mislead.
+    """
+
+    __slots__ = ("complete", "headers", "keep_alive", "method", "parser", "parts", "twice", "url", "version")
 
     def __init__(self) -> None:
         self.url = b""
@@ -33,21 +53,34 @@ class RequestHead:
         self.complete = False
         self.parser = httptools.HttpRequestParser(self)
         self.method = ""
+        """Empty until the head is complete. What comes after it - trailers, a request sent ahead - changes nothing."""
+        self.version = ""
+        self.twice = b""
         self.keep_alive = False
 
     def on_url(self, url: bytes) -> None:
-        self.url = self.url + url if self.url else url
+        if not self.method:
+            self.url = self.url + url if self.url else url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.lower()] = value
+        if self.method:
+            return
+        name = name.lower()
+        if name in self.headers and name in _SINGLE:
+            self.twice = name
+        self.headers[name] = value
 
     def on_body(self, data: bytes) -> None:
-        self.parts.append(data)
+        if not self.complete:
+            self.parts.append(data)
 
     def on_message_complete(self) -> None:
         self.complete = True
 
     def on_headers_complete(self) -> None:
+        if self.method:
+            return
+        self.version = self.parser.get_http_version()
         self.method = self.parser.get_method().decode("ascii")
         self.keep_alive = self.parser.should_keep_alive()
 
@@ -56,9 +89,23 @@ class RequestHead:
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            raise BadRequest("Upgrading the connection (WebSocket, HTTP/2) is not supported on this path.") from None
+            if self.headers.get(b"upgrade", b"").lower() == b"websocket":
+                raise BadRequest("Upgrading the connection to WebSocket is not supported on this path.") from None
+            # An offer (Java's clients offer HTTP/2): not taken up, and the request is answered as it stands.
+            self.keep_alive = False
         except httptools.HttpParserError as error:
+            if self.complete:
+                return
             raise BadRequest(f"The request is not valid HTTP/1.1: {error}") from error
+
+    def check(self) -> None:
+        """Raises `BadRequest` where the head, valid for llhttp, could still be read in two ways."""
+        if not self.method or self.version not in ("1.0", "1.1"):
+            raise BadRequest("The request is not HTTP/1.1.")
+        if self.twice:
+            raise BadRequest(f"The header {self.twice.decode()!r} is there more than once.")
+        if self.chunked and (self.version == "1.0" or self.headers[b"transfer-encoding"].lower() != b"chunked"):
+            raise BadRequest("Only the transfer coding 'chunked' is supported, and only with HTTP/1.1.")
 
     @property
     def chunked(self) -> bool:

@@ -11,7 +11,7 @@ import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from byom.errors import BadRequest, ByomError, PayloadTooLarge, Unauthenticated
+from byom.errors import BadRequest, ByomError, PayloadTooLarge
 from byom.gateway.http.head import MAX_HEAD, RequestHead
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ MAX_PIPELINED = 256 * 1024
 MAX_DRAINED = 1024 * 1024
 """Bytes of a refused body that are read and thrown away, so that the caller reads the refusal."""
 HIGH_WATER = 64 * 1024
-MAX_FAST_BODY = 64 * 1024
+SLOWEST = 16 * 1024
+"""Bytes of a body that buy its sender one more second."""
 LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?([0-9]{1,9})\r\n")
 
 
@@ -45,6 +46,7 @@ class Inbound(asyncio.Protocol):
         "_keep_alive",
         "_listener",
         "_missing",
+        "_old",
         "_paused",
         "idle_since",
         "transport",
@@ -64,6 +66,7 @@ class Inbound(asyncio.Protocol):
         self._busy = False
         self._call: Caller | None = None
         self._keep_alive = True
+        self._old = False
         self._chunked_answer = False
         self._close_after = False
         self._drain = 0
@@ -115,16 +118,21 @@ class Inbound(asyncio.Protocol):
             if length is not None:
                 kept = self._listener.heads.get(data[: length.start(1)] + data[length.end(1) : end])
                 size = end + 4 + int(length.group(1))
-                if kept is not None and len(data) == size and size <= end + MAX_FAST_BODY:
+                if kept is not None and len(data) == size and size <= end + self._listener.gateway.fast_body:
                     self._buffer = b""
                     self._keep_alive = not self._listener.closing
                     self._call_gateway(kept, data[end + 4 :])
                     return
+        if data[:1] in b"\r\n":
+            data = data.lstrip(b"\r\n")
+            end = data.find(b"\r\n\r\n")
         ours = is_gateway(data)
         if ours is False:
             self._hand_over(data)
             return
         if end < 0 or ours is None:
+            if not self._buffer:
+                self.idle_since = self._listener.now()
             self._buffer = data
             if len(data) > MAX_HEAD:
                 self._refuse(BadRequest("The request's headers are larger than 64 KiB.", code="headers_too_large"))
@@ -138,7 +146,9 @@ class Inbound(asyncio.Protocol):
         except ByomError as error:
             self._refuse(error, head)
             return
-        self._keep_alive = head.keep_alive and not self._listener.closing
+        # HTTP/1.0 knows neither chunks nor connections that stay open by themselves.
+        self._old = head.version == "1.0"
+        self._keep_alive = head.keep_alive and not self._old and not self._listener.closing
         if self._keep_alive and head.repeats:
             self._listener.keep(data[:end], head)
         self._begin_body(head, data[end:] if len(data) > end else b"")
@@ -146,9 +156,8 @@ class Inbound(asyncio.Protocol):
     def _check(self, head: RequestHead) -> None:
         """Refuse before the body is read what its head already shows to be wrong."""
         listener = self._listener
+        head.check()
         listener.check_origin(head.text(b"host"), head.text(b"origin"))
-        if head.headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
-            raise BadRequest("Only the transfer coding 'chunked' is supported.")
         if head.content_length > listener.gateway.settings.max_body_bytes:
             raise _too_large(listener.gateway.settings.max_body_bytes)
         if head.content_length > HIGH_WATER or head.chunked:
@@ -161,6 +170,7 @@ class Inbound(asyncio.Protocol):
             self._keep_alive = False
             self._head = head
             self._missing = -1
+            self.idle_since = self._listener.now()
             if data:
                 self._read_body(head, data)
             return
@@ -172,8 +182,10 @@ class Inbound(asyncio.Protocol):
         self._head = head
         self._body = [data]
         self._missing = length - len(data)
+        self.idle_since = self._listener.now()
 
     def _read_body(self, head: RequestHead, data: bytes) -> None:
+        self.idle_since += len(data) / SLOWEST
         if self._missing < 0:
             self._read_chunked(head, data)
             return
@@ -218,8 +230,6 @@ class Inbound(asyncio.Protocol):
 
     def _refuse(self, error: ByomError, head: RequestHead | None = None) -> None:
         """Answer a request whose body was not read, and close: what follows cannot be told from that body."""
-        if isinstance(error, Unauthenticated):
-            self._listener.gateway.figures.unauthorized += 1
         self._keep_alive = False
         self._busy = True
         self._drain = MAX_DRAINED
@@ -256,8 +266,11 @@ class Inbound(asyncio.Protocol):
         transport = self.transport
         if transport is None:
             return
-        self._chunked_answer = length is None
-        framing = b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
+        self._chunked_answer = length is None and not self._old
+        if length is None:
+            framing = b"" if self._old else b"transfer-encoding: chunked\r\n"
+        else:
+            framing = b"content-length: %d\r\n" % length
         closing = b"" if self._keep_alive else b"connection: close\r\n"
         line = _STATUS.get(status) or _status_line(status)
         transport.write(b"".join((line, self._listener.date, headers, framing, closing, b"\r\n")))
@@ -343,7 +356,8 @@ def is_gateway(data: bytes) -> bool | None:
     target = data[space + 1 : space + 5]
     if len(target) < 4:
         return None if b"/v1/".startswith(target) else False
-    return target == b"/v1/"
+    # An answer to HEAD has a length and no body: left to the ASGI server.
+    return target == b"/v1/" and not data.startswith(b"HEAD ")
 
 
 def _too_large(limit: int) -> PayloadTooLarge:

@@ -49,6 +49,7 @@ class Listener:
         self.closing = False
         self.date = b""
         self._fallback = fallback
+        self._snapshot = gateway.snapshot
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -79,6 +80,10 @@ class Listener:
 
     def _tick(self) -> None:
         self.date = b"server: byom\r\ndate: " + formatdate(usegmt=True).encode("ascii") + b"\r\n"
+        if self._snapshot is not self.gateway.snapshot:
+            # Kept heads hold on to the catalog that they were last used with.
+            self._snapshot = self.gateway.snapshot
+            self.heads.clear()
         now = self.now()
         for connection in list(self.connections):
             connection.expire(now, IDLE_SECONDS, READ_SECONDS)

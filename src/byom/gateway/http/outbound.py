@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("byom.gateway")
 
 
+class _Surplus(Exception):
+    """Another answer stands behind the one that was asked for."""
+
+
 class Receiver(Protocol):
     """What an answer is delivered to. Nothing is delivered after `on_end` or `on_failure`."""
 
@@ -137,26 +141,51 @@ class Outbound(asyncio.Protocol):
             end = data.find(b"\r\n\r\n")
             # A server sends the same head again and again within a second: one that llhttp has accepted is not read
             # again. Only heads that state the length of the body are kept, so this read is known to be the whole.
-            kept = self.pool.heads.get(data[:end])
+            kept = self.pool.heads.get(data[:end]) if end > 0 else None
             if kept is not None and len(data) == end + 4 + kept[2]:
                 receiver, self.receiver = self.receiver, None
                 self.pool.put(self)
-                receiver.on_whole(kept[0], kept[1], data[end + 4 :])
+                try:
+                    receiver.on_whole(kept[0], kept[1], data[end + 4 :])
+                except Exception as error:  # noqa: BLE001 - logged, and the call is ended
+                    self._fault(receiver, error)
                 return
             self._first = data[: end + 4] if end > 0 else b""
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserCallbackError as error:
-            log.exception("a fault of the hub while reading an answer")
-            self._fail(error)
-            return
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self._can_end(error):
+                return
+        receiver = self.receiver
+        try:
+            if self._parts:
+                self._deliver()
+            if self._status < 0 and self.receiver is not None:
+                self._complete()
+        except Exception as error:  # noqa: BLE001 - logged, and the call is ended
+            self._fault(receiver, error)
+
+    def _can_end(self, error: Exception) -> bool:
+        """Whether the answer was whole before llhttp found something wrong; if not, it has failed now."""
+        if self._status < 0:
+            # Its end is clear, and what came after it is nobody's: the connection is not used again.
+            self._keep_alive = False
+            return True
+        if isinstance(error, httptools.HttpParserCallbackError):
+            log.error("a fault of the hub while reading an answer", exc_info=error)
+            self._fail(error)
+        else:
             self._fail(UpstreamProtocol(f"The model's server does not answer in valid HTTP/1.1: {error}"))
-            return
-        if self._parts:
-            self._deliver()
-        if self._status < 0 and self.receiver is not None:
-            self._complete()
+        return False
+
+    def _fault(self, receiver: Receiver | None, error: Exception) -> None:
+        """The hub itself failed over an answer, for instance with a full disk: the call ends, however far it was."""
+        log.error("a fault of the hub with an answer", exc_info=error)
+        self.receiver = None
+        if self.transport is not None:
+            self.transport.abort()
+        if receiver is not None:
+            receiver.on_failure(error, untouched=False)
 
     def _deliver(self) -> None:
         parts = self._parts
@@ -197,6 +226,8 @@ class Outbound(asyncio.Protocol):
         self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
+        if self._status < 0:
+            raise _Surplus
         status = self._parser.get_status_code()
         if status < 200:
             self._headers = {}
@@ -220,3 +251,5 @@ class Outbound(asyncio.Protocol):
         # A message that ended: said here, acted on in data_received, after its body was delivered.
         if self._status > 0:
             self._status = -self._status
+            # Those of this message are with its receiver: what comes after it must not change them.
+            self._headers = {}

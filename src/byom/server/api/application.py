@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
@@ -18,6 +18,7 @@ from byom.server.api import documentation, openapi
 from byom.server.api.access import Guard
 from byom.server.api.body_limit import BodyLimit
 from byom.server.api.boundary import Boundary
+from byom.server.api.dependencies import known_query
 from byom.server.api.problems import error_response, of_exception
 from byom.server.api.routes import calls, connections, hub_wide, keys, models, prices, settings, users
 from byom.server.api.services import Hub
@@ -41,7 +42,7 @@ def create_api(hub: Hub) -> FastAPI:
     )
     app.state.hub = hub
     for module in ROUTERS:
-        app.include_router(module.router, responses=openapi.FAILURES)
+        app.include_router(module.router, responses=openapi.FAILURES, dependencies=[Depends(known_query)])
     app.add_api_route("/api/openapi.json", _document, methods=["GET"], include_in_schema=False)
     app.add_api_route("/api/docs", documentation.docs_page, methods=["GET"], include_in_schema=False)
     app.add_exception_handler(HTTPException, _refused)

@@ -6,7 +6,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Query, Request
 
-from byom.errors import Unauthenticated
+from byom.errors import Unauthenticated, UnprocessableRequest
 from byom.server.api.access import CALLER, Caller
 from byom.server.api.services import Hub
 
@@ -21,6 +21,16 @@ def caller_of(request: Request) -> Caller:
     if not isinstance(caller, Caller):
         raise Unauthenticated("No API key was given.")
     return caller
+
+
+def known_query(request: Request) -> None:
+    """Refuse a query parameter that the route does not have: a mistyped ``dry_run`` must not delete anything."""
+    route = request.scope["route"]
+    known = {parameter.alias for parameter in route.dependant.query_params}
+    for name in request.query_params:
+        if name not in known:
+            there = f"there are {', '.join(sorted(known))}" if known else "this path takes none"
+            raise UnprocessableRequest(f"{name[:100]!r}: there is no such query parameter; {there}", param=name[:200])
 
 
 HubOf = Annotated[Hub, Depends(hub_of)]

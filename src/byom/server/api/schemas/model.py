@@ -59,11 +59,19 @@ class ModelPatch(_ModelFields):
     connection: Name | None = None
 
 
+class PriceTier(Shown):
+    """The price of all tokens of a call whose prompt is longer than `above` tokens."""
+
+    above: int
+    price: Price
+
+
 class PriceShown(Shown):
     price: Price
     source: str = Field(description="`model`, `user` (a pattern), `local`, or the packaged table's name.")
     pattern: str | None
     version: str
+    tiers: list[PriceTier]
 
 
 class Model(Shown):
