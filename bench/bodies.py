@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -38,12 +39,21 @@ def _request(model: str) -> dict[str, object]:
 
 
 def ask(target: Target, body: bytes, timeout_s: float = 30.0) -> tuple[int, bytes]:
-    """One request with the standard library: status and whole body. Raises ``OSError`` or ``HTTPException``."""
+    """One request with the standard library: status and whole body. Raises ``OSError`` or ``HTTPException``.
+
+    ``timeout_s`` is for the whole answer: a stream kept alive by comments alone must not hold the benchmark up.
+    """
+    deadline = time.monotonic() + timeout_s
     parts = urlsplit(target.url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
     try:
         connection.request("POST", parts.path, body, {"Content-Type": "application/json", **target.headers})
         answer = connection.getresponse()
-        return answer.status, answer.read()
+        parts_read: list[bytes] = []
+        while part := answer.read1():
+            parts_read.append(part)
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no whole answer within {timeout_s} s")
+        return answer.status, b"".join(parts_read)
     finally:
         connection.close()

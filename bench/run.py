@@ -189,7 +189,11 @@ def main() -> int:
     parser.add_argument("--stream-rounds", type=int, help="default 3; quick 1")
     parser.add_argument("--imports", type=int, default=15, help="fresh interpreters for the import time")
     parser.add_argument("--out", type=Path, help="default bench/results; quick: a new temporary folder")
-    parser.add_argument("--readme", type=Path, help="file whose marked table is replaced; by default the project's, when results are kept")
+    parser.add_argument(
+        "--readme",
+        type=Path,
+        help="its marked table is replaced; default: the project's, when results are kept",
+    )
     parser.add_argument("--no-install", action="store_true", help="use only the peers that are installed")
     options = parser.parse_args()
     options.rounds = options.rounds or (2 if options.quick else 7)

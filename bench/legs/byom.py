@@ -21,18 +21,18 @@ COMMAND = Path(sys.executable).with_name("byom")
 
 _LIMITS = """
 requests_per_minute = 100000000
-tokens_per_minute = 10000000000
+tokens_per_minute = 2000000000
 concurrency = 100000
 budget = { amount = "1000000", period = "month" }
 """
-_KEY_LIMITS = ("--rpm", "100000000", "--tpm", "10000000000", "--concurrency", "100000", "--budget", "1000000/month")
+_KEY_LIMITS = ("--rpm", "100000000", "--tpm", "2000000000", "--concurrency", "100000", "--budget", "1000000/month")
 
 
 def set_up(home: Path, upstreams: Upstreams) -> str:
     """Declare the mocks with a stored key, limits and prices, make a limited caller's key; returns its token."""
     declaration = home / "bench.toml"
     declaration.write_text("".join(_declaration(model, upstreams) for model in (PLAIN, BURST, PACED)))
-    _byom(home, "apply", str(declaration))
+    _byom(home, "apply", str(declaration), "--yes")
     created = json.loads(_byom(home, "keys", "create", "bench", "--json", *_KEY_LIMITS))
     return str(created["token"])
 

@@ -32,12 +32,13 @@ PRICE = Price(input=150_000, output=600_000, version="test")
 class Rig:
     """``url`` is the gateway's base URL with ``/v1``; ``rows`` the ledger so far."""
 
-    def __init__(self, gateway: Gateway, listener: Listener, port: int, rows: list[Row]) -> None:
+    def __init__(self, gateway: Gateway, listener: Listener, listening: socket.socket, rows: list[Row]) -> None:
         self.gateway = gateway
         self.listener = listener
-        self.port = port
+        self.listening = listening
+        self.port: int = listening.getsockname()[1]
         self.rows = rows
-        self.url = f"http://127.0.0.1:{port}/v1"
+        self.url = f"http://127.0.0.1:{self.port}/v1"
         self.headers = {"authorization": f"Bearer {TOKEN}"}
 
     async def wait_for_rows(self, count: int, seconds: float = 5.0) -> list[Row]:
@@ -132,8 +133,8 @@ async def running(snapshot: Snapshot, *, server: str = "own", **options: Any) ->
         **options,
     )
     gateway.start()
-    listener = Listener(gateway, asyncio.Protocol, loop=loop, check_origin=lambda host, origin: None)
     asgi = Fallback(GatewayApp(gateway))
+    listener = Listener(gateway, asgi.protocol, loop=loop, check_origin=lambda host, origin: None)
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setblocking(False)
     uvicorn_server = None
@@ -141,7 +142,7 @@ async def running(snapshot: Snapshot, *, server: str = "own", **options: Any) ->
         uvicorn_server = await loop.create_server(asgi.protocol, sock=listening)
     else:
         await listener.listen(listening)
-    rig = Rig(gateway, listener, listening.getsockname()[1], rows)
+    rig = Rig(gateway, listener, listening, rows)
     try:
         yield rig
         async with asyncio.timeout(5):

@@ -70,14 +70,18 @@ class RawCaller:
         cls, rig: Rig, path: str = "chat/completions", *, headers: str = "", **fields: Any
     ) -> RawCaller:
         reader, writer = await asyncio.open_connection("127.0.0.1", rig.port, limit=2**16)
+        writer.write(cls.request(path, headers, **fields))
+        await writer.drain()
+        return cls(reader, writer)
+
+    @staticmethod
+    def request(path: str, headers: str, **fields: Any) -> bytes:
         body = json.dumps(chat(**fields)).encode()
         head = (
             f"POST /v1/{path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n{headers}"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         )
-        writer.write(head.encode() + body)
-        await writer.drain()
-        return cls(reader, writer)
+        return head.encode() + body
 
     async def read_until(self, text: bytes) -> bytes:
         """Everything up to and with ``text``."""

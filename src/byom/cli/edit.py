@@ -82,12 +82,9 @@ def edit(
     with options.hub() as client:
         found = thing.find(client, name, model=model, connection=connection)
         _check_kind(found.kind, changes)
-        if found.kind == "connection" and no_check:
-            changes["check"] = False
-        changed = found.collection.update(found.name, **changes)
-    output.done(
-        changed, f"changed {found.name}: {', '.join(field for field in changes if field != 'check')}", as_json=as_json
-    )
+        checking = {"check": False} if no_check and found.kind == "connection" else {}
+        changed = found.collection.update(found.name, **changes, **checking)
+    output.done(changed, f"changed {found.name}: {', '.join(changes)}", as_json=as_json)
 
 
 def parse_price(text: str) -> dict[str, str]:

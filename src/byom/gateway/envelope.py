@@ -46,7 +46,9 @@ class Envelope(msgspec.Struct, gc=False):
 _decode = msgspec.json.Decoder(Envelope).decode
 _top_level = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _string = msgspec.json.Decoder(str)
-_SURROGATE = re.compile(rb"\\u[dD][89a-bA-B][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
+_SMALL = 64 * 1024
+_MODEL_KEY = b'"model"'
+_ANY_MODEL_KEY = re.compile(rb'"[mM][oO][dD][eE][lL]"')
 
 
 def read(body: bytes) -> Envelope:
@@ -65,9 +67,17 @@ def read(body: bytes) -> Envelope:
         raise BadRequest(f"The request body is not valid UTF-8: {error.reason} at byte {error.start}") from error
     except RecursionError as error:
         raise BadRequest("The request body is nested too deeply.", code="invalid_json") from error
-    if b"\\u" in body and _SURROGATE.search(body):
-        raise BadRequest("The request body holds half of a surrogate pair (\\ud800 to \\udbff alone).")
+    keys = body.lower().count(_MODEL_KEY) if len(body) < _SMALL else len(_ANY_MODEL_KEY.findall(body))
+    if keys != 1 or b"\\u00" in body:
+        _check_names(body)
     return envelope
+
+
+def _check_names(body: bytes) -> None:
+    """Some servers (those in Go) read ``Model`` as ``model``: a caller could name one model to us and one to them."""
+    for name in _top_level.decode(body):
+        if name != "model" and name.lower() == "model":
+            raise BadRequest(f"The field {name!r} is written 'model'.", param="model")
 
 
 def rewrite(
@@ -126,9 +136,6 @@ def _rename_max_tokens(body: bytes, envelope: Envelope, wanted: str, changes: di
     if b'"%b"' % other.encode() in body:
         # Also where it is null: an upstream that knows one of the names may refuse the other whatever it says.
         changes[other] = None
-
-
-_MODEL_KEY = b'"model"'
 
 
 def needles(name: str) -> tuple[bytes, ...]:

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable, Coroutine, Sequence
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any
 
-from byom.errors import ByomError, CircuitOpen, Unavailable, UpstreamError, UpstreamProtocol, UpstreamTimeout
-from byom.gateway import account, admission, answers, paths, replies
+from byom.errors import ByomError, CircuitOpen, Unavailable, UpstreamProtocol, UpstreamTimeout
+from byom.gateway import account, admission, answers, attempts, paths, replies
 from byom.gateway import envelope as envelopes
 from byom.gateway.delivery import Delivery
 from byom.ledger.row import Attempt
@@ -38,9 +37,6 @@ if TYPE_CHECKING:
     from byom.limits.limiter import Grant
 
 log = logging.getLogger("byom.gateway")
-RETRYABLE = frozenset({408, 409, 429})
-"""Error statuses below 500 that may pass by themselves."""
-_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 STREAM_OPTIONS = frozenset({"chat/completions", "completions"})
 """Routes that know ``stream_options``."""
 
@@ -64,12 +60,12 @@ class Exchange:
     delivery: Delivery | None = None
     reply: Reply | None = None
     last_data = 0.0
-    _attempts_here = 0
-    _body: bytes | None = None
+    attempts_here = 0
+    sent_body: bytes | None = None
     _conn: Outbound | None = None
-    _fallbacks: tuple[str, ...] | None = None
-    _fresh_only = False
-    _sent_at = 0.0
+    fallbacks: tuple[str, ...] | None = None
+    fresh_only = False
+    attempt_began = 0.0
     _task: asyncio.Task[None] | None = None
 
     def __init__(
@@ -102,7 +98,7 @@ class Exchange:
         if self.plan.steps:
             waiting = admission.admit(self)
             if waiting is not None:
-                self._spawn(waiting)
+                self.spawn(waiting)
                 return
             if self.finished:
                 return
@@ -113,26 +109,26 @@ class Exchange:
         if self.finished:
             return
         self.attempts += 1
-        self._attempts_here += 1
+        self.attempts_here += 1
         name = self.route.connection
         if not self.route.target.host:
-            self.attempt_failed(Unavailable(f"The connection {name!r} is not running now.", retry_after=1.0))
+            attempts.failed(self, Unavailable(f"The connection {name!r} is not running now.", retry_after=1.0))
             return
         upstream = self.upstream
         refused = upstream.breaker.refused_for()
         if refused:
             text = f"The connection {name!r} failed several times in a row and is left alone for {refused:.0f} s more."
-            self.attempt_failed(CircuitOpen(text, retry_after=refused), fault=False)
+            attempts.failed(self, CircuitOpen(text, retry_after=refused), fault=False)
             return
         upstream.breaker.earn(self.route.retry.budget)
-        connection = None if self._fresh_only else upstream.pool.take()
+        connection = None if self.fresh_only else upstream.pool.take()
         if connection is None:
-            self._spawn(self._connect())
+            self.spawn(self._connect())
         else:
             self._send(connection)
 
     async def _connect(self) -> None:
-        self._sent_at = perf_counter()
+        self.attempt_began = perf_counter()
         connection = await self.upstream.pool.connect(self.route.timeouts.connect)
         if self.finished:
             connection.abandon()
@@ -140,12 +136,12 @@ class Exchange:
         self._send(connection)
 
     def _send(self, connection: Outbound) -> None:
-        body = self._body
+        body = self.sent_body
         if body is None:
-            body = self._body = self._prepare_body()
+            body = self.sent_body = self._prepare_body()
         self._conn = connection
         head = b"%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n" % (self.plan.head, self.public_id, len(body))
-        self._sent_at = self.last_data = perf_counter()
+        self.attempt_began = self.last_data = perf_counter()
         connection.send(self, head, body)
 
     def _prepare_body(self) -> bytes:
@@ -175,7 +171,7 @@ class Exchange:
             answer = replies.plain_answer(headers, data)
             if answer is not None:
                 self._conn = None
-                self.upstream_time += now - self._sent_at
+                self.upstream_time += now - self.attempt_began
                 self.upstream.breaker.succeeded()
                 usage = answer.usage.tokens() if answer.usage is not None else None
                 if usage is None and self.plan.counted and self.route.missing_usage != "free":
@@ -218,20 +214,20 @@ class Exchange:
         self._end_attempt()
         if not isinstance(error, ByomError):
             error = UpstreamProtocol("The hub could not read the answer of the model's server.")
-        if untouched and not self._fresh_only:
-            self._fresh_only = True
+        if untouched and not self.fresh_only:
+            self.fresh_only = True
             self.attempts -= 1
-            self._attempts_here -= 1
+            self.attempts_here -= 1
             self.dispatch()
         else:
-            self.attempt_failed(error)
+            attempts.failed(self, error)
 
     def _end_attempt(self) -> None:
         self._conn = None
-        self.upstream_time += perf_counter() - self._sent_at
+        self.upstream_time += perf_counter() - self.attempt_began
 
     @property
-    def _answering(self) -> bool:
+    def answering(self) -> bool:
         """Bytes of an answer have gone to the caller, so there can be no other attempt."""
         return self.begun and self.reply is not None and self.reply.good
 
@@ -239,107 +235,6 @@ class Exchange:
     def begun(self) -> bool:
         """The status line has gone out."""
         return self.delivery is not None and self.delivery.begun
-
-    def upstream_refused(self, status: int, body: bytes, retry_after: float | None) -> None:
-        """The upstream answered with an error status."""
-        failure = answers.upstream_failure(status, body, retry_after, self.route.target.authorization)
-        if failure is not None:
-            self.attempt_failed(failure, status=status, fault=status >= 500)
-            return
-        code = f"http_{status}"
-        self.upstream.breaker.succeeded()
-        if status in RETRYABLE and self._retry(status, code, retry_after):
-            return
-        if status == 429 and self._fall_back(status, code):
-            return
-        if status < 400:
-            self.fail(UpstreamProtocol(f"The model's server answered with a redirect (HTTP {status})."))
-            return
-        body = answers.passed_error(status, body, self.route.target.authorization)
-        self.error = code
-        account.close(self, status, "error", None)
-        if self.delivery is not None and self.delivery.begun:
-            self.delivery.break_off(b"data: " + body.translate(_ONE_LINE) + b"\n\n")
-            return
-        lines = answers.passed_error_headers(self.public_id, retry_after, last=self.attempts > 1)
-        self.down.respond(status, lines, body)
-
-    # -- attempts
-
-    def attempt_failed(self, error: ByomError, *, status: int = 0, fault: bool = True) -> None:
-        """This attempt came to nothing: make another one, or tell the caller. ``fault``: of the upstream."""
-        breaker = self.upstream.breaker
-        if isinstance(error, CircuitOpen):
-            pass  # Another call may be the probe, and what comes of that is open still.
-        elif not fault or not isinstance(error, UpstreamError):
-            breaker.gave_up()
-        elif breaker.failed(self.route.circuit):
-            log.warning("circuit opened", extra={"connection": self.route.connection, "code": error.code})
-        if self._answering:
-            self.answer_broke(error)
-            return
-        again = error.retryable and not isinstance(error, CircuitOpen)
-        if again and self._retry(status, error.code, error.retry_after):
-            return
-        if not self._fall_back(status, error.code):
-            self.fail(error)
-
-    def _note_attempt(self, status: int, code: str) -> None:
-        if self.attempt_list is None:
-            self.attempt_list = []
-        taken = (perf_counter() - self._sent_at) * 1000 if self._sent_at else 0.0
-        self.attempt_list.append(Attempt(self.route.connection, self.route.name, status, code, round(taken, 3)))
-
-    def _retry(self, status: int, code: str, retry_after: float | None) -> bool:
-        settings = self.route.retry
-        if self._attempts_here >= settings.attempts:
-            return False
-        delay = min(settings.max_delay, settings.base_delay * 2 ** (self._attempts_here - 1))
-        delay *= random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, hides nothing
-        if retry_after is not None:
-            if retry_after > settings.max_retry_after:
-                return False
-            delay = max(retry_after, 0.0)
-        if not self.upstream.breaker.spend_retry():
-            return False
-        self._note_attempt(status, code)
-        self.gateway.figures.of(self.route.name).retries += 1
-        self._spawn(self._again(delay))
-        return True
-
-    async def _again(self, delay: float) -> None:
-        self.reply = None
-        await asyncio.sleep(delay)
-        self.dispatch()
-
-    def _fall_back(self, status: int, code: str) -> bool:
-        """Go on with the next fallback model that can do what the request needs."""
-        if self._fallbacks is None:
-            self._fallbacks = self.route.fallbacks
-        while self._fallbacks and not self.plan.kind.raw:
-            name, self._fallbacks = self._fallbacks[0], self._fallbacks[1:]
-            route = self.gateway.snapshot.routes.get(name)
-            if route is None or not admission.suits(self, route):
-                continue
-            self._note_attempt(status, code)
-            admission.leave_route(self)
-            self.plan = self.gateway.plan(self.head, route, self.plan.kind)
-            self.route = route
-            self.upstream = self.plan.upstream
-            self._attempts_here = 0
-            self._body = None
-            self._fresh_only = False
-            self.reply = None
-            self._spawn(self._enter_fallback())
-            return True
-        return False
-
-    async def _enter_fallback(self) -> None:
-        refusal = await admission.enter_route(self)
-        if refusal is None:
-            self.dispatch()
-        elif not self._fall_back(429, "rate_limit_exceeded"):
-            admission.refuse(self, refusal)
 
     # -- the answer leaves
 
@@ -434,7 +329,7 @@ class Exchange:
 
     def open_attempt(self) -> float:
         """Seconds since the attempt under way was sent; 0 without one."""
-        return perf_counter() - self._sent_at if self._conn is not None else 0.0
+        return perf_counter() - self.attempt_began if self._conn is not None else 0.0
 
     # -- the caller (byom.gateway.request.Caller)
 
@@ -463,17 +358,17 @@ class Exchange:
     @property
     def sent_at(self) -> float:
         """When the attempt under way was sent; 0 without one."""
-        return self._sent_at if self._conn is not None else 0.0
+        return self.attempt_began if self._conn is not None else 0.0
 
     def time_out(self, message: str, *, retry: bool) -> None:
         error = UpstreamTimeout(message)
         self._stop_waiting()
         called = self._conn is not None
         if called:
-            self.upstream_time += perf_counter() - self._sent_at
+            self.upstream_time += perf_counter() - self.attempt_began
             self._drop_connection()
-        if retry or self._answering:
-            self.attempt_failed(error)
+        if retry or self.answering:
+            attempts.failed(self, error)
             return
         if called:
             self.upstream.breaker.failed(self.route.circuit)
@@ -491,7 +386,7 @@ class Exchange:
             return
         error = Unavailable("The hub is shutting down.", retry_after=1.0)
         self._stop_waiting()
-        if self._answering:
+        if self.answering:
             self.answer_broke(error)
         else:
             self.fail(error)
@@ -507,7 +402,7 @@ class Exchange:
         if self._task is not None:
             self._task.cancel()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         self._task = self.gateway.loop.create_task(self._run(work))
 
     async def _run(self, work: Coroutine[Any, Any, None]) -> None:
@@ -515,9 +410,9 @@ class Exchange:
             await work
         except ByomError as error:
             if not self.finished:
-                if self._sent_at:
-                    self.upstream_time += perf_counter() - self._sent_at
-                self.attempt_failed(error)
+                if self.attempt_began:
+                    self.upstream_time += perf_counter() - self.attempt_began
+                attempts.failed(self, error)
         except Exception:
             log.exception("a fault of the hub in call %s", self.id)
             self.upstream.breaker.gave_up()

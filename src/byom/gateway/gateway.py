@@ -22,7 +22,7 @@ from byom.errors import (
     Unauthenticated,
     Unavailable,
 )
-from byom.gateway import account, answers, clock, listing, paths
+from byom.gateway import account, answers, clock, form, listing, paths
 from byom.gateway import envelope as envelopes
 from byom.gateway.cache import AnswerStore, cache_key, cacheable
 from byom.gateway.exchange import Exchange
@@ -213,13 +213,13 @@ class Gateway:
             plan = head.plans.get(envelope.model or "")
             if plan is None:
                 plan = self._plan_for(head, envelope.model, kind)
-            if path == "responses":
+            if path == "responses" or b"file_id" in body or b"\\u005f" in body or b"\\u006" in body:
                 self.ownership.check_body(body, head.caller)
         elif path == "models" or path.startswith("models/"):
             self._list(head, down)
             return None
         elif kind.body == "form":
-            envelope = envelopes.Envelope(model=paths.form_model(body))
+            envelope = envelopes.Envelope(model=form.model_of(body, head.content_type))
             plan = self._plan_for(head, envelope.model, kind)
         else:
             envelope = envelopes.Envelope()

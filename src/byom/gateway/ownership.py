@@ -7,37 +7,68 @@ administrators. What is not known here, for example after a restart, is denied.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from byom.errors import NotFound, PermissionDenied
-from byom.gateway.usage import read_answer
+from byom.errors import BadRequest, NotFound, PermissionDenied
 
 if TYPE_CHECKING:
     from byom.catalog.snapshot import CallerKey
     from byom.gateway.request import CallHead
 
 MAX_KNOWN = 200_000
+_REFERENCES = frozenset(
+    {
+        "assistant_id",
+        "batch_id",
+        "container",
+        "conversation",
+        "file_id",
+        "file_ids",
+        "input_file_id",
+        "previous_response_id",
+        "response_id",
+        "thread_id",
+        "training_file",
+        "upload_id",
+        "validation_file",
+        "vector_store_id",
+        "vector_store_ids",
+    }
+)
+"""Fields of a body, wherever in it, that name a thing at the upstream."""
+
+_OPAQUE = frozenset({"metadata", "parameters", "schema"})
+"""Fields whose contents are the caller's own, whatever names they have."""
 
 
-class _References(msgspec.Struct, gc=False):
-    """Fields of a body that name a thing at the upstream."""
+class _Made(msgspec.Struct, gc=False):
+    """What an answer says was made: itself, and for a batch its results."""
 
-    previous_response_id: str | None = None
-    conversation: str | msgspec.Raw | None = None
-    input_file_id: str | None = None
+    id: str | None = None
+    output_file_id: str | None = None
+    error_file_id: str | None = None
 
 
 class Ownership:
     def __init__(self) -> None:
         self._owners: OrderedDict[str, str] = OrderedDict()
+        self.tell: Callable[[str, str], None] | None = None
+        """Told of what this process learns from answers: for siblings that serve the same callers."""
 
     def learn(self, thing: str, user: str) -> None:
-        self._owners[thing] = user
+        """The first one who is seen with it owns it: an administrator's look at it changes nothing."""
+        self._owners.setdefault(thing, user)
+        self._owners.move_to_end(thing)
         while len(self._owners) > MAX_KNOWN:
             self._owners.popitem(last=False)
+
+    def newest(self, count: int) -> list[tuple[str, str]]:
+        """The things learned last, and their users; oldest first."""
+        return list(islice(reversed(self._owners.items()), count))[::-1]
 
     def keeper(self, caller: CallerKey | None) -> Callable[[int, bytes, bytes], None] | None:
         """Learns the id of what a call makes from its answer."""
@@ -46,9 +77,15 @@ class Ownership:
         user = caller.user_id
 
         def learn(_status: int, _headers: bytes, body: bytes) -> None:
-            answer = read_answer(body)
-            if answer is not None and answer.id:
-                self.learn(answer.id, user)
+            try:
+                made = msgspec.json.decode(body, type=_Made)
+            except (msgspec.DecodeError, RecursionError):
+                return
+            for thing in (made.id, made.output_file_id, made.error_file_id):
+                if thing:
+                    self.learn(thing, user)
+                    if self.tell is not None:
+                        self.tell(thing, user)
 
         return learn
 
@@ -62,25 +99,51 @@ class Ownership:
                 f"/v1/{parts[0]} can spend without naming a model, so a key with a list of models or a budget "
                 "cannot use it. Ask for a key without them."
             )
-        if len(parts) == 1:
-            if head.method != "POST":
-                raise PermissionDenied(f"GET /v1/{parts[0]} would list what belongs to others; it takes an admin key.")
+        if len(parts) > 1:
+            self._check(parts[1], caller)
+        elif head.method != "POST":
+            raise PermissionDenied(f"GET /v1/{parts[0]} would list what belongs to others; it takes an admin key.")
+        if body and not head.content_type.lower().startswith("multipart/form-data"):
             self.check_body(body, caller)
-            return
-        self._check(parts[1], caller)
 
     def check_body(self, body: bytes, caller: CallerKey | None) -> None:
-        """Raises when a body refers to a thing of somebody else."""
-        if caller is None or caller.role == "admin" or not body.startswith((b"{", b" ", b"\n")):
+        """Raises when a JSON body refers to a thing of somebody else, or is not JSON."""
+        if caller is None or caller.role == "admin":
             return
         try:
-            references = msgspec.json.decode(body, type=_References)
-        except (msgspec.DecodeError, RecursionError):
-            return
-        for thing in (references.previous_response_id, references.input_file_id, references.conversation):
-            if isinstance(thing, str):
-                self._check(thing, caller)
+            parsed = msgspec.json.decode(body)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise BadRequest(f"The request body is not valid JSON: {error}", code="invalid_json") from error
+        for thing in _references(parsed):
+            self._check(thing, caller)
 
     def _check(self, thing: str, caller: CallerKey) -> None:
         if self._owners.get(thing) != caller.user_id:
             raise NotFound(f"There is no {thing[:100]!r} that belongs to you.")
+
+
+def _references(parsed: Any) -> Iterator[str]:
+    """Every id that a body names. Without recursion: how deeply it is nested is the caller's choice."""
+    left = [parsed]
+    while left:
+        value = left.pop()
+        if isinstance(value, list):
+            left += value
+        if not isinstance(value, dict):
+            continue
+        if value.get("type") == "item_reference":
+            yield str(value.get("id"))
+        for name, inner in value.items():
+            if name in _REFERENCES:
+                yield from _ids(inner)
+            if name not in _OPAQUE:
+                left.append(inner)
+
+
+def _ids(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        yield from (item for item in value if isinstance(item, str))
+    elif isinstance(value, dict) and isinstance(value.get("id"), str):
+        yield value["id"]

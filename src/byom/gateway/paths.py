@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from byom.errors import BadRequest
 from byom.gateway import envelope as envelopes
+from byom.gateway import form
 from byom.gateway.request import CallHead
 
 
@@ -35,6 +36,8 @@ _KINDS = {
     "images/variations": Kind("form", raw=True),
 }
 _OTHER = Kind("none", raw=True)
+_DISGUISED = re.compile(r"%(?![0-9a-f]{2})|%(?:2[def]|3[0-9]|4[1-9a-f]|5[0-9acf]|6[1-9a-f]|7[0-9ae])", re.IGNORECASE)
+"""Escapes of characters that need none, of slashes and of backslashes."""
 _SEGMENT = re.compile(r"[A-Za-z0-9._~:@!$&'()*+,;=%-]+\Z")
 
 
@@ -47,42 +50,18 @@ def known_post(path: str) -> bool:
 
 
 def check_path(path: str) -> None:
-    """Only plain segments go on to an upstream: nothing that could climb out of its base path."""
+    """Only plain segments go on to an upstream: nothing that could climb out of its base path, or that an upstream
+    could read as one of the routes that are known here, whose models and tokens are counted."""
+    known = path.lower() in _KINDS
     for segment in path.split("/"):
-        plain = segment.lower().replace("%2e", ".")
-        if not _SEGMENT.match(segment) or plain in (".", "..") or "%2f" in plain or "%5c" in plain:
+        if known or not _SEGMENT.match(segment) or segment in (".", "..") or _DISGUISED.search(segment):
             raise BadRequest(f"The path /v1/{path[:100]} is not one that the gateway passes on.")
-
-
-_FORM_MODEL = re.compile(
-    rb'content-disposition:\s*form-data;[^\r\n]*\bname="model"[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]*)\r\n',
-    re.IGNORECASE,
-)
-
-
-def form_model(body: bytes) -> str:
-    """The field ``model`` of a multipart form. Raises `BadRequest` when it is missing, or there twice."""
-    found = _FORM_MODEL.findall(body)
-    if len(found) != 1:
-        raise BadRequest(
-            "The form needs exactly one field 'model' with the name of a model.", param="model", code="missing_model"
-        )
-    try:
-        return str(found[0], "utf-8")
-    except UnicodeDecodeError:
-        raise BadRequest("The form's field 'model' is not valid UTF-8.", param="model") from None
-
-
-def rename_form_model(body: bytes, name: str) -> bytes:
-    match = _FORM_MODEL.search(body)
-    assert match is not None
-    return body[: match.start(1)] + name.encode() + body[match.end(1) :]
 
 
 def rename_model(head: CallHead, body: bytes, named: str | None, upstream_model: str) -> bytes:
     """The body of a route that passes as it comes, with the upstream's name of the model."""
     if named is None or not body:
         return body
-    if head.content_type.startswith("multipart/"):
-        return rename_form_model(body, upstream_model)
+    if head.content_type.lower().startswith("multipart/"):
+        return form.rename_model(body, head.content_type, upstream_model)
     return envelopes.rewrite(body, envelopes.Envelope(model=named), model=upstream_model, ask_usage=False)

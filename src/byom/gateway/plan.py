@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 class Plan:
-    """``steps``: the scopes to be admitted to, in one step or, where there are fallbacks, in two. ``name``: the model's,
-    as the caller wrote it."""
+    """``steps``: the scopes to be admitted to, in one step or, where there are fallbacks, in two. ``name``: the
+    model's, as the caller wrote it."""
 
     __slots__ = ("counted", "figures", "head", "kind", "needles", "route", "same_name", "steps", "upstream")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from byom.errors import ByomError, UpstreamProtocol
-from byom.gateway import account, answers
+from byom.gateway import account, answers, attempts
 from byom.gateway.synthesis import as_event_stream
 from byom.gateway.tee import StreamTee, UsageForm
 from byom.gateway.usage import Answer, read_answer, usage_in_tail
@@ -128,10 +128,10 @@ class WholeReply:
             return
         answer = read_answer(body)
         if answer is None:
-            exchange.attempt_failed(_not_json(body))
+            attempts.failed(exchange, _not_json(body))
             return
         if answer.failed and not len(memoryview(answer.choices)):
-            exchange.attempt_failed(UpstreamProtocol(f"The model's server answered with an error: {_excerpt(body)}"))
+            attempts.failed(exchange, UpstreamProtocol(f"The model's server answered with an error: {_excerpt(body)}"))
             return
         self._read(answer)
         if self.usage is None and exchange.needs_usage:
@@ -151,7 +151,7 @@ class WholeReply:
         usage = account.missing_usage(exchange, self.produced()) if self.usage is None else None
         events = as_event_stream(body, wants_usage=exchange.envelope.wants_usage, usage=usage)
         if events is None:
-            exchange.attempt_failed(UpstreamProtocol(f"The model's server answered no completion: {_excerpt(body)}"))
+            attempts.failed(exchange, UpstreamProtocol(f"The model's server answered no completion: {_excerpt(body)}"))
             return
         exchange.begin_answer(answers.EVENT_STREAM, None)
         exchange.write(events)
@@ -202,7 +202,7 @@ class StreamReply:
             exchange.answer_broke(None)
         elif not whole and (not exchange.raw or exchange.head.path in _ENDED_BY_AN_EVENT):
             exchange.answer_broke(
-                UpstreamProtocol("The model's server ended its answer early: no finish_reason and no [DONE].")
+                UpstreamProtocol("The model's server ended its answer early: it did not say that it had finished.")
             )
         elif self.ended or self._end():
             exchange.complete()
@@ -271,7 +271,7 @@ class ErrorReply:
             self._body += data
 
     def on_end(self) -> None:
-        self._exchange.upstream_refused(self._status, self._body, answers.retry_after(self._headers))
+        attempts.refused(self._exchange, self._status, self._body, answers.retry_after(self._headers))
 
 
 _ENDED_BY_AN_EVENT = frozenset({"responses", "messages"})

@@ -187,15 +187,20 @@ class StreamTee:
         return self._take_usage(event, data, answer)
 
     def _take_usage(self, event: bytes, data: bytes, answer: Answer) -> bytes:
-        if answer.response is not None:
-            # The responses route: usage is a part of its last event for every caller.
-            if answer.response.id:
-                self.answer_id = answer.response.id
-            if answer.response.usage is not None:
-                self.usage = answer.response.usage.tokens()
+        nested = answer.response or answer.message
+        if nested is not None:
+            # The responses and messages routes: usage is a part of some events for every caller.
+            if nested.id:
+                self.answer_id = nested.id
+            if nested.usage is not None:
+                self.usage = nested.usage.tokens()
             return event
         if answer.usage is not None:
-            self.usage = answer.usage.tokens()
+            usage = answer.usage.tokens()
+            if self.usage is not None and not usage.prompt_tokens:
+                # The messages route says first what went in, and last what came out.
+                usage = msgspec.structs.replace(self.usage, completion_tokens=usage.completion_tokens)
+            self.usage = usage
         if self._form == "as-is" or self.failed or b'"usage"' not in data:
             return event
         bare = answer.empty_choices or not len(memoryview(answer.choices))

@@ -17,8 +17,16 @@ class _Details(msgspec.Struct, gc=False):
     reasoning_tokens: int | float | None = None
 
 
+MAX_TOKENS = 10**12
+"""More than that no call can use: a server that says so, or says less than nothing, is not believed."""
+
+
 class WireUsage(msgspec.Struct, gc=False):
-    """Chat, completions and embeddings say ``prompt_tokens``; the responses route says ``input_tokens``."""
+    """Chat, completions and embeddings say ``prompt_tokens``, the responses and messages routes ``input_tokens``.
+
+    Cached tokens are a part of the prompt everywhere but on the messages route (Anthropic's), whose two counts of cache
+    tokens come on top of ``input_tokens``.
+    """
 
     prompt_tokens: int | float | None = None
     completion_tokens: int | float | None = None
@@ -29,27 +37,48 @@ class WireUsage(msgspec.Struct, gc=False):
     completion_tokens_details: _Details | None = None
     input_tokens_details: _Details | None = None
     output_tokens_details: _Details | None = None
+    cache_read_input_tokens: int | float | None = None
+    cache_creation_input_tokens: int | float | None = None
+    prompt_cache_hit_tokens: int | float | None = None
 
     def tokens(self) -> Usage:
         prompt = int(self.prompt_tokens or self.input_tokens or 0)
         completion = int(self.completion_tokens or self.output_tokens or 0)
         if not prompt and not completion:
             prompt = int(self.total_tokens or 0)
+        if not 0 <= prompt <= MAX_TOKENS or not 0 <= completion <= MAX_TOKENS:
+            return Usage(estimated=True)
         usage = Usage(prompt_tokens=prompt, completion_tokens=completion)
         before = self.prompt_tokens_details or self.input_tokens_details
         if before is not None:
-            usage.cached_tokens = int(before.cached_tokens or 0)
-            usage.cache_write_tokens = int(before.cache_write_tokens or 0)
-            usage.audio_prompt_tokens = int(before.audio_tokens or 0)
+            usage.cached_tokens = _part(before.cached_tokens, prompt)
+            usage.cache_write_tokens = _part(before.cache_write_tokens, prompt)
+            usage.audio_prompt_tokens = _part(before.audio_tokens, prompt)
+        elif self.prompt_tokens is None:
+            self._add_cache(usage)
+        elif self.prompt_cache_hit_tokens is not None:
+            usage.cached_tokens = _part(self.prompt_cache_hit_tokens, prompt)
         after = self.completion_tokens_details or self.output_tokens_details
         if after is not None:
-            usage.reasoning_tokens = int(after.reasoning_tokens or 0)
-            usage.audio_completion_tokens = int(after.audio_tokens or 0)
+            usage.reasoning_tokens = _part(after.reasoning_tokens, MAX_TOKENS)
+            usage.audio_completion_tokens = _part(after.audio_tokens, completion)
+            if usage.reasoning_tokens and self.total_tokens == prompt + completion + usage.reasoning_tokens:
+                # xAI's: reasoning is not in the completion, though it is paid like it.
+                usage.completion_tokens += usage.reasoning_tokens
         return usage
+
+    def _add_cache(self, usage: Usage) -> None:
+        usage.cached_tokens = _part(self.cache_read_input_tokens, MAX_TOKENS)
+        usage.cache_write_tokens = _part(self.cache_creation_input_tokens, MAX_TOKENS)
+        usage.prompt_tokens += usage.cached_tokens + usage.cache_write_tokens
+
+
+def _part(said: float | None, whole: int) -> int:
+    return 0 if not said else max(0, min(int(said), whole))
 
 
 class _Nested(msgspec.Struct, gc=False):
-    """The ``response`` of an event of the responses route."""
+    """The ``response`` of an event of the responses route, the ``message`` of one of the messages route."""
 
     id: str | None = None
     usage: WireUsage | None = None
@@ -63,6 +92,7 @@ class Answer(msgspec.Struct, gc=False):
     usage: WireUsage | None = None
     error: msgspec.Raw = msgspec.Raw()
     response: _Nested | None = None
+    message: _Nested | None = None
 
     @property
     def failed(self) -> bool:

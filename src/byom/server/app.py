@@ -7,6 +7,7 @@ stays smaller without it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,6 +22,9 @@ from byom.server import metrics
 if TYPE_CHECKING:
     from byom.gateway.asgi import Receive, Scope, Send
     from byom.server.hub import Hub
+
+
+READING = ("GET", "HEAD", "OPTIONS")
 
 
 class HubApp:
@@ -47,7 +51,7 @@ class HubApp:
                 await self._gateway(scope, receive, send)
             elif path == "/api" or path.startswith("/api/"):
                 api = await self._management()
-                await api(scope, receive, send)
+                await api(scope, receive, send if scope["method"] in READING else self._spreading(send))
             else:
                 await self._own(scope, path, send)
         except ByomError as error:
@@ -61,6 +65,17 @@ class HubApp:
                     self._api = await asyncio.get_running_loop().run_in_executor(None, _create_api, self._hub)
         return self._api
 
+    def _spreading(self, send: Send) -> Send:
+        """A change holds in every process of the hub before its answer says so."""
+        before = self._hub.catalog.state.revision
+
+        async def after(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start" and self._hub.catalog.state.revision != before:
+                await self._hub.spread()
+            await send(message)
+
+        return after
+
     async def _own(self, scope: Scope, path: str, send: Send) -> None:
         """The routes of a hub that are neither gateway nor management."""
         hub = self._hub
@@ -72,7 +87,7 @@ class HubApp:
         if path == "/livez":
             await _respond(send, 200, answers.JSON, b'{"status":"ok"}')
         elif path == "/readyz":
-            problems = hub.problems()
+            problems = await hub.all_problems()
             body = {"status": "ok" if not problems else "unavailable", "problems": problems}
             await _respond(send, 503 if problems else 200, answers.JSON, msgspec.json.encode(body))
         elif path == "/metrics":

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from byom.catalog.catalog import Catalog
 from byom.errors import Unavailable
@@ -18,13 +18,20 @@ from byom.ledger.request_id import new_id
 from byom.limits.local import LocalLimiter
 from byom.server import metrics, spending
 from byom.server.app import HubApp
+from byom.server.builtin_target import builtin_target
+from byom.server.measures import together
 from byom.server.origins import allowed_hosts, check_origin
 from byom.settings import is_loopback
-from byom.types.target import Target
 
 if TYPE_CHECKING:
     from byom.catalog.snapshot import Snapshot
+    from byom.ledger.ledger import Gauges
+    from byom.limits.local import Past
+    from byom.limits.remote import RemoteLimiter
+    from byom.server.siblings import Siblings
     from byom.settings import Settings
+    from byom.types.limits import Scope
+    from byom.types.target import Target
 
 log = logging.getLogger("byom.server")
 BUILTIN = "builtin"
@@ -32,17 +39,24 @@ WATCH_SECONDS = 0.5
 
 
 class Hub:
-    """One process's hub. Everything belongs to the event loop that `start` runs on."""
+    """One process's hub. Everything belongs to the event loop that `start` runs on.
+
+    ``siblings``: the other processes, where this is one of several that are one hub together. Limits and the built-in
+    models are then kept by the process that started them all.
+    """
 
     catalog: Catalog
     ledger: Ledger
-    limiter: LocalLimiter
+    limiter: LocalLimiter | RemoteLimiter
     gateway: Gateway
     app: HubApp
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, *, siblings: Siblings | None = None, started_at: float | None = None
+    ) -> None:
         self.settings = settings
-        self.started_at = time.time()
+        self.started_at = started_at if started_at is not None else time.time()
+        self._siblings = siblings
         self.local_only = is_loopback(settings.host)
         self._hosts = allowed_hosts(settings)
         self._builtin: ChildHost | None = None
@@ -70,7 +84,7 @@ class Hub:
         except BaseException:
             await self.catalog.close()
             raise
-        self.limiter = LocalLimiter(self._spent)
+        self.limiter = LocalLimiter(self.spent) if self._siblings is None else self._siblings.limiter
         self.gateway = Gateway(
             self.catalog.snapshot,
             limiter=self.limiter,
@@ -82,14 +96,22 @@ class Hub:
         self.app = HubApp(self)
         self._unsubscribe = self.catalog.subscribe(self.gateway.swap)
         self.gateway.start()
-        self._builtin = ChildHost("byom.host.builtin", on_ready=self._builtin_ready)
-        first = loop.create_task(self._start_builtin(), name="built-in models")
         self._tasks = [
-            first,
             loop.create_task(self.catalog.watch(), name="catalog watch"),
             loop.create_task(self._watch(), name="hub watch"),
-            loop.create_task(self._restore_limits(), name="limits of before"),
         ]
+        if self._siblings is not None:
+            self.gateway.ownership.tell = self._siblings.owned
+        else:
+            await self._start_alone(wait_for_builtin=wait_for_builtin)
+
+    async def _start_alone(self, *, wait_for_builtin: bool) -> None:
+        """What another process does for a hub with siblings."""
+        assert isinstance(self.limiter, LocalLimiter)
+        loop = asyncio.get_running_loop()
+        self._builtin = ChildHost("byom.host.builtin", on_ready=self._builtin_ready)
+        first = loop.create_task(self._start_builtin(), name="built-in models")
+        self._tasks += [first, loop.create_task(self._restore_limits(self.limiter), name="limits of before")]
         if wait_for_builtin:
             await first
 
@@ -126,27 +148,46 @@ class Hub:
         return self._hosts
 
     def problems(self) -> list[str]:
-        """Why the hub should get no calls now; empty when it is ready."""
-        if self.gateway.refusing is not None:
-            return [str(self.gateway.refusing)]
-        return []
+        """Why this process should get no calls now; empty when it is ready."""
+        found = [str(self.gateway.refusing)] if self.gateway.refusing is not None else []
+        if self._siblings is not None and not self._siblings.limiter.connected:
+            found.append("The process that keeps the limits is away: calls with limits are refused.")
+        return found
+
+    # -- what is asked of a hub, and told of all its processes
+
+    async def all_problems(self) -> list[str]:
+        """Why the hub should get no calls now; empty when every process of it is ready."""
+        parts = [self.problems(), *(await self._siblings.problems() if self._siblings is not None else ())]
+        return list(dict.fromkeys(problem for part in parts for problem in part))
 
     async def metrics_text(self) -> bytes:
-        return metrics.text(self)
+        parts = [metrics.measures(self)] if self._siblings is None else await self._siblings.measures()
+        return metrics.text(parts)
+
+    async def calls_under_way(self) -> list[dict[str, Any]]:
+        """See `Gateway.live`."""
+        if self._siblings is None:
+            return self.gateway.live()
+        return [call for part in await self._siblings.live() for call in part]
+
+    async def ledger_gauges(self) -> Gauges:
+        """How the ledger is; the sums of all processes."""
+        return self.ledger.gauges() if self._siblings is None else together(await self._siblings.ledgers())
+
+    async def spread(self) -> None:
+        """Have every process of the hub use the catalog as it is now."""
+        if self._siblings is not None:
+            await self._siblings.spread()
 
     # -- the parts in step
 
-    def _builtin_ready(self, child: ChildHost) -> None:
-        port = int(child.base_url.rpartition(":")[2].partition("/")[0])
-        target = Target(
-            scheme="http",
-            host="127.0.0.1",
-            port=port,
-            base_path="/v1",
-            authorization=f"Bearer {child.token}",
-            trusted=True,
-        )
+    def use_builtin(self, target: Target) -> None:
+        """The built-in models answer there from now on."""
         self.catalog.set_runtime_target(BUILTIN, target)
+
+    def _builtin_ready(self, child: ChildHost) -> None:
+        self.use_builtin(builtin_target(child))
 
     async def _start_builtin(self) -> None:
         assert self._builtin is not None
@@ -174,22 +215,35 @@ class Hub:
         while self.gateway.seen:
             self.catalog.touch(self.gateway.seen.pop())
 
-    async def _spent(self, scope: str, since: float) -> int:
+    # -- what a limiter asks of the ledger: that of this process, or the one that several share
+
+    async def spent(self, scope: str, since: float) -> int:
+        """Picodollars that a scope spent since then (seconds since the epoch)."""
+        if not spending.known(self.catalog.state, scope):
+            await self.catalog.refresh()  # another process knew of it first
         by, name = spending.column_of(self.catalog.state, scope)
         return await self.ledger.spent(by, name, since)
 
-    async def _restore_limits(self) -> None:
-        """Count the calls of before this start in the windows they belong to."""
+    def budgeted(self) -> list[Scope]:
+        return spending.budgeted(self.catalog.snapshot)
+
+    async def calls_of_before(self) -> list[Past]:
+        """The calls of before this hub's start that windows still count, those of killed processes included."""
         await self.ledger.recover()
         snapshot: Snapshot = self.catalog.snapshot
         seconds = spending.longest_window(snapshot)
-        await self.limiter.preload(spending.budgeted(snapshot))
-        if seconds:
-            since = int((self.started_at - min(seconds, spending.LONGEST_RESTORED)) * 1_000_000)
-            traffic = await self.ledger.traffic(since)
-            before = int(self.started_at * 1_000_000)
-            earlier = [one for one in traffic if one.at < before]
-            self.limiter.restore(spending.past(self.catalog.state, earlier))
+        if not seconds:
+            return []
+        since = int((self.started_at - min(seconds, spending.LONGEST_RESTORED)) * 1_000_000)
+        traffic = await self.ledger.traffic(since)
+        before = int(self.started_at * 1_000_000)
+        earlier = [one for one in traffic if one.at < before]
+        return list(spending.past(self.catalog.state, earlier))
+
+    async def _restore_limits(self, limiter: LocalLimiter) -> None:
+        """Count the calls of before this start in the windows and budgets they belong to."""
+        limiter.restore(await self.calls_of_before())
+        await limiter.preload(self.budgeted())
 
 
 class LedgerFull(Unavailable):

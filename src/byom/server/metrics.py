@@ -1,16 +1,16 @@
-"""What ``/metrics`` says: the gateway's figures, the limiter's, the ledger's and this process's."""
+"""What ``/metrics`` says: the gateway's figures, the limiter's, the ledger's and the processes'."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
-from prometheus_client.registry import CollectorRegistry
+from prometheus_client.registry import Collector, CollectorRegistry
 
 from byom.gateway.metrics import GatewayCollector
+from byom.server.measures import Measures, merge, resident_bytes
 
 if TYPE_CHECKING:
     from byom.server.hub import Hub
@@ -18,10 +18,52 @@ if TYPE_CHECKING:
 CONTENT_TYPE = b"content-type: text/plain; version=0.0.4; charset=utf-8\r\n"
 
 
-def text(hub: Hub) -> bytes:
+def text(parts: Sequence[Measures]) -> bytes:
+    """In Prometheus's format, of all processes of a hub together."""
+    whole = merge(parts)
     registry = CollectorRegistry()
-    registry.register(GatewayCollector(hub.gateway.figures, lambda: _gauges(hub), hub.gateway.circuits))
+    gauges = [*whole.gauges, *_process_gauges(parts)]
+    registry.register(GatewayCollector(whole.figures, lambda: gauges, whole.circuits.items))
+    registry.register(_WorkerMemory(parts))
     return generate_latest(registry)
+
+
+def _process_gauges(parts: Sequence[Measures]) -> Iterator[tuple[str, str, float]]:
+    serving = [part for part in parts if part.worker is not None]
+    if serving:
+        yield "byom_workers", "Gateway processes that serve.", len(serving)
+        yield "byom_worker_restarts", "Gateway processes that ended and were replaced.", sum(p.restarts for p in parts)
+    memory = sum(part.memory for part in parts)
+    if memory:
+        yield "byom_resident_memory_bytes", "Resident memory of the hub's own processes together.", memory
+
+
+class _WorkerMemory(Collector):
+    """The only figure of each worker by itself. Its label has as many values as the hub has workers."""
+
+    def __init__(self, parts: Sequence[Measures]) -> None:
+        self._parts = parts
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(
+            "byom_worker_resident_memory_bytes", "Resident memory of one gateway process.", labels=["worker"]
+        )
+        for part in self._parts:
+            if part.worker is not None:
+                family.add_metric([str(part.worker)], part.memory)
+        if family.samples:
+            yield family
+
+
+def measures(hub: Hub, worker: int | None = None) -> Measures:
+    """What this process measured."""
+    return Measures(
+        hub.gateway.figures,
+        list(_gauges(hub)),
+        dict(hub.gateway.circuits()),
+        worker,
+        resident_bytes(),
+    )
 
 
 def _gauges(hub: Hub) -> Iterator[tuple[str, str, float]]:
@@ -35,15 +77,3 @@ def _gauges(hub: Hub) -> Iterator[tuple[str, str, float]]:
     yield "byom_ledger_rows_written", "Of these, rows that are in the database.", rows.written
     yield "byom_ledger_spool_bytes", "Bytes of the spool on disk.", rows.spool_bytes
     yield "byom_uptime_seconds", "Seconds since the hub started.", hub.uptime
-    memory = resident_bytes()
-    if memory is not None:
-        yield "byom_resident_memory_bytes", "Resident memory of this process.", memory
-
-
-def resident_bytes() -> int | None:
-    """``None`` where the system does not tell."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, ValueError, IndexError):
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE")

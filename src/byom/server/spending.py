@@ -18,6 +18,16 @@ LONGEST_RESTORED = 24 * 3600.0
 Column = Literal["key", "user", "connection", "model"]
 
 
+def known(state: State, scope: str) -> bool:
+    """Whether this process has heard of what the scope belongs to."""
+    kind, _, id_ = scope.partition(":")
+    if kind == "model":
+        return id_ in state.models
+    if kind == "connection":
+        return id_ in state.connections
+    return kind != "user" or id_ in state.users
+
+
 def column_of(state: State, scope: str) -> tuple[Column, str]:
     """The ledger's column and value for a scope such as ``model:3f…``."""
     kind, _, id_ = scope.partition(":")

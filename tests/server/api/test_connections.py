@@ -139,6 +139,24 @@ async def test_an_unsaved_server_is_checked_and_not_kept(
     assert all(request.method == "GET" for request in upstream.requests)
 
 
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"headers": {"a b": "c"}}, "headers"),
+        ({"headers": {"x-a": "line\nbreak"}}, "headers.x-a"),
+        ({"headers": {"host": "elsewhere"}}, "headers.host"),
+        ({"key": "two words"}, "key"),
+    ],
+)
+async def test_a_header_or_key_that_cannot_be_one_is_named(
+    local_admin: httpx2.AsyncClient, upstream: FakeUpstream, fields: dict[str, object], param: str
+) -> None:
+    for path, body in (("/api/connections/check", {"url": upstream.url}), ("/api/connections", new(upstream))):
+        answer = await local_admin.post(path, json=body | fields)
+        assert_error(answer, 400, "invalid_config")
+        assert answer.json()["error"]["param"] == param
+
+
 async def test_a_ca_file_that_cannot_be_read_is_named(local_admin: httpx2.AsyncClient, tmp_path: Path) -> None:
     empty = tmp_path / "empty.pem"
     empty.write_text("")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import httpx2
 import msgspec
@@ -95,6 +97,7 @@ async def test_a_mistyped_query_parameter_does_nothing(local_admin: httpx2.Async
     assert "there are dry_run" in answer.json()["error"]["message"]
     assert (await local_admin.get("/api/models/extractive")).status_code == 200
     assert (await local_admin.get("/api/info", params={"x": "1"})).status_code == 422
+    assert (await local_admin.delete("/api/models/lexical?dry_run=true&dry_run=false")).status_code == 422
 
 
 async def test_no_answer_may_be_kept(local_admin: httpx2.AsyncClient) -> None:
@@ -143,6 +146,12 @@ async def test_the_documentation_page_takes_nothing_from_elsewhere(local: SmallH
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
     assert document["info"]["version"] == __version__
     assert document["security"] == [{"key": []}]
+
+
+def test_a_hub_that_only_forwards_calls_does_not_load_fastapi() -> None:
+    code = "import sys, byom.server.hub; print([m for m in sys.modules if m.split('.')[0] in ('fastapi', 'pydantic')])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert found.stdout.strip() == "[]"
 
 
 async def test_operations_have_short_ids_of_their_own(local: SmallHub) -> None:

@@ -33,7 +33,7 @@ CHECKS = [
     unsupported_method,
 ]
 """All of schemathesis' but one: that valid data is accepted, since names may be taken and servers unreachable."""
-EXAMPLES = 40
+EXAMPLES = 25
 """Of each operation, valid ones and as many that are not."""
 bounded = settings(
     max_examples=EXAMPLES,

@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from byom.ledger.ledger import Ledger
 from byom.server.api.application import create_api
 from byom.testing import Behavior, FakeUpstream
 from tests.server.api.conftest import SmallHub
@@ -86,6 +87,14 @@ async def test_a_probe_that_fails_says_why(ready: SmallHub, admin: httpx2.AsyncC
     assert '"code":"upstream_auth"' in events.text.rpartition("event: error")[2]
 
 
+async def test_nothing_is_spent_that_could_not_be_recorded(
+    ready: SmallHub, admin: httpx2.AsyncClient, upstream: FakeUpstream
+) -> None:
+    ready.ledger = Ledger(ready.settings.database, ready.settings.home / "other", engine=ready.catalog.store.engine)
+    assert_error(await admin.post("/api/models/a/one/probe?spend=true"), 503, "ledger_full")
+    assert upstream.requests == []
+
+
 async def test_a_model_that_cannot_be_called_cannot_be_probed(ready: SmallHub, admin: httpx2.AsyncClient) -> None:
     assert_error(await admin.post("/api/models/extractive/probe?spend=true"), 503, "model_not_running")
     await admin.patch("/api/models/a/one", json={"enabled": False})
@@ -95,7 +104,7 @@ async def test_a_model_that_cannot_be_called_cannot_be_probed(ready: SmallHub, a
 
 @pytest.mark.parametrize("accept", [b"application/json", b"text/event-stream"])
 async def test_a_probe_stops_when_nobody_waits_for_it_any_more(
-    ready: SmallHub, upstream: FakeUpstream, accept: bytes
+    ready: SmallHub, upstream: FakeUpstream, accept: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     upstream.set_default(Behavior(hang=True))
     leave = asyncio.Event()
@@ -120,6 +129,7 @@ async def test_a_probe_stops_when_nobody_waits_for_it_any_more(
     leave.set()
     await asyncio.wait_for(call, 5)
     await upstream.wait_for_disconnect()
+    assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
 
 
 async def test_a_new_connection_is_probed_where_that_is_asked_for(

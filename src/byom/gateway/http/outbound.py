@@ -21,7 +21,7 @@ log = logging.getLogger("byom.gateway")
 
 
 class _Surplus(Exception):
-    """Another answer stands behind the one that was asked for."""
+    """Something stands behind the answer that was asked for."""
 
 
 class Receiver(Protocol):
@@ -222,12 +222,14 @@ class Outbound(asyncio.Protocol):
 
     # -- llhttp callbacks
 
+    def on_message_begin(self) -> None:
+        if self._status < 0:
+            raise _Surplus
+
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
-        if self._status < 0:
-            raise _Surplus
         status = self._parser.get_status_code()
         if status < 200:
             self._headers = {}

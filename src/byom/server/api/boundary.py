@@ -8,6 +8,7 @@ import re
 from byom.errors import ByomError
 from byom.ledger.request_id import new_id
 from byom.server.api.asgi import App, Message, Receive, Scope, Send, header
+from byom.server.api.departure import CallerLeft
 from byom.server.api.problems import error_response, of_exception
 
 log = logging.getLogger("byom.server.api")
@@ -45,6 +46,8 @@ class Boundary:
         scope = {**scope, "root_path": "", "byom.request_id": request_id}
         try:
             await self._app(scope, receive, send_with_id)
+        except CallerLeft:
+            log.debug("the caller of request %s left before its answer", request_id)
         except Exception as error:
             if started:
                 raise

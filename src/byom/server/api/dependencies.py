@@ -24,10 +24,13 @@ def caller_of(request: Request) -> Caller:
 
 
 def known_query(request: Request) -> None:
-    """Refuse a query parameter that the route does not have: a mistyped ``dry_run`` must not delete anything."""
+    """Refuse query parameters that the route does not have, or that come twice: no mistyped ``dry_run`` deletes."""
     route = request.scope["route"]
     known = {parameter.alias for parameter in route.dependant.query_params}
-    for name in request.query_params:
+    given = [name for name, _ in request.query_params.multi_items()]
+    for name in given:
+        if given.count(name) > 1:
+            raise UnprocessableRequest(f"{name[:100]!r}: it is given more than once", param=name[:200])
         if name not in known:
             there = f"there are {', '.join(sorted(known))}" if known else "this path takes none"
             raise UnprocessableRequest(f"{name[:100]!r}: there is no such query parameter; {there}", param=name[:200])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from byom.catalog import connections, credentials
 from byom.catalog.build import target_of
 from byom.catalog.forms import ConnectionForm
-from byom.catalog.headers import clean_key
+from byom.catalog.headers import clean_key, split
 from byom.catalog.state import ConnectionRow
 from byom.catalog.transaction import Transaction
 from byom.errors import ConfigError, Conflict, UnprocessableRequest
@@ -82,15 +82,19 @@ def first_error(report: CheckReport) -> Problem | None:
     return next((problem for problem in report.problems if problem.level == "error"), None)
 
 
+def candidate_of(
+    url: str, key: str | None, headers: Mapping[str, str], *, verify_tls: bool, ca_file: str | None
+) -> Candidate:
+    """What a caller gave, cleaned as it will be stored. Raises `ConfigError` for a key or header that cannot be one."""
+    plain, secret = split(headers)
+    named = {name: value for name, value in (plain | secret).items() if value is not None}
+    key = None if key is None else clean_key(key)
+    return Candidate(url=url, key=key, headers=tuple(named.items()), verify_tls=verify_tls, ca_file=ca_file)
+
+
 def of_form(form: ConnectionForm) -> Candidate:
-    """Raises `ConfigError` for a key that cannot be one."""
-    return Candidate(
-        url=form.url or "",
-        key=None if form.key is None else clean_key(form.key),
-        headers=tuple(form.headers.items()),
-        verify_tls=form.verify_tls,
-        ca_file=form.ca_file,
-    )
+    """Raises as `candidate_of` does."""
+    return candidate_of(form.url or "", form.key, form.headers, verify_tls=form.verify_tls, ca_file=form.ca_file)
 
 
 def of_row(tx: Transaction, row: ConnectionRow) -> Candidate:

@@ -37,5 +37,16 @@ def document(app: FastAPI) -> dict[str, Any]:
             for method, operation in operations.items():
                 role = "inference" if (method.upper(), path) in OPEN_TO_INFERENCE else "admin"
                 operation["x-role"] = role
+                for parameter in operation.get("parameters", ()):
+                    parameter["schema"] = _without_null(parameter["schema"])
         app.openapi_schema = schema
     return app.openapi_schema
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter in a URL may be left out, and cannot be null."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind.get("type") != "null"]
+    if not kinds:
+        return schema
+    rest = {name: value for name, value in schema.items() if name != "anyOf"}
+    return rest | (kinds[0] if len(kinds) == 1 else {"anyOf": kinds})

@@ -58,7 +58,12 @@ async def run(
     timeout: float = DEFAULT_TIMEOUT,
     progress: Progress | None = None,
 ) -> schemas.AbilityReport:
-    """Probe, write the ledger's row, store what was found. Raises what `byom.upstream.probe.probe` raises."""
+    """Probe, write the ledger's row, store what was found. Raises what `byom.upstream.probe.probe` raises.
+
+    Raises `Unavailable`, and spends nothing, while the ledger has no room.
+    """
+    if not hub.ledger.accepting:
+        raise Unavailable("the ledger has no room for what a probe would cost", code="ledger_full", retry_after=10.0)
     began, clock = time.time_ns() // 1000, time.perf_counter()
     found = await probe(
         route.target,

@@ -8,7 +8,7 @@ from byom.errors import ByomError, UnprocessableRequest, UpstreamError
 from byom.server.api import connecting, probing
 from byom.server.api.access import Caller
 from byom.server.api.dependencies import CallerOf, DryRun, HubOf
-from byom.server.api.examination import Candidate, examine, first_error, of_stored
+from byom.server.api.examination import candidate_of, examine, first_error, of_stored
 from byom.server.api.schemas import check as checks
 from byom.server.api.schemas import connection as schemas
 from byom.server.api.schemas.fields import Error
@@ -57,13 +57,8 @@ async def _probe(hub: Hub, name: str, caller: Caller) -> ProbeOutcome:
 @router.post("/check")
 async def check_connection(body: checks.CheckIn, hub: HubOf) -> checks.CheckReport:
     """Check a server without saving anything. What is wrong is in `problems`."""
-    candidate = Candidate(
-        url=body.url,
-        key=None if body.key is None else body.key.get_secret_value(),
-        headers=tuple(body.headers.items()),
-        verify_tls=body.verify_tls,
-        ca_file=body.ca_file,
-    )
+    key = None if body.key is None else body.key.get_secret_value()
+    candidate = candidate_of(body.url, key, body.headers, verify_tls=body.verify_tls, ca_file=body.ca_file)
     report = await examine(hub, candidate, body.models, timeout=body.timeout, allow_spend=body.allow_spend)
     return checks.CheckReport.from_report(report)
 

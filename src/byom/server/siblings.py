@@ -1,0 +1,40 @@
+"""What a hub of several processes is to each of them. A hub of one process has no siblings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from byom.ledger.ledger import Gauges
+    from byom.limits.remote import RemoteLimiter
+    from byom.server.measures import Measures
+
+
+class Siblings(Protocol):
+    """The other workers, reached through the process that started them all. Who does not answer in time is left out."""
+
+    @property
+    def worker(self) -> int:
+        """Which of them this process is, from 0."""
+
+    @property
+    def limiter(self) -> RemoteLimiter:
+        """Connected to the process that keeps the limits of all."""
+
+    async def measures(self) -> list[Measures]:
+        """Of every worker, this one included, and of those that have ended."""
+
+    async def live(self) -> list[list[dict[str, Any]]]:
+        """The calls under way in each worker, this one included."""
+
+    async def problems(self) -> list[list[str]]:
+        """Why each worker, this one included, should get no calls now."""
+
+    async def ledgers(self) -> list[Gauges]:
+        """How the ledger of each worker is, this one included."""
+
+    async def spread(self) -> None:
+        """Have the others read the catalog now. Returns when they did."""
+
+    def owned(self, thing: str, user: str) -> None:
+        """Tell the others that something at an upstream belongs to this user."""
