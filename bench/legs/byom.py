@@ -23,9 +23,9 @@ _LIMITS = """
 requests_per_minute = 100000000
 tokens_per_minute = 2000000000
 concurrency = 100000
-budget = { amount = "1000000", period = "month" }
+budget = { amount = "900000", period = "month" }
 """
-_KEY_LIMITS = ("--rpm", "100000000", "--tpm", "2000000000", "--concurrency", "100000", "--budget", "1000000/month")
+_KEY_LIMITS = ("--rpm", "100000000", "--tpm", "2000000000", "--concurrency", "100000", "--budget", "900000/month")
 
 
 def set_up(home: Path, upstreams: Upstreams) -> str:

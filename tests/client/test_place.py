@@ -13,7 +13,19 @@ import pytest
 
 from byom._client.place import find_place
 from byom.client import Client, HubUnreachable
-from byom.errors import ConfigError
+from byom.errors import (
+    BadRequest,
+    ByomError,
+    ConfigError,
+    LimitExceeded,
+    NotFound,
+    PayloadTooLarge,
+    PermissionDenied,
+    Unavailable,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from byom.testing import Behavior, FakeUpstream
 from tests.client.hubs import RunningHub
 
 
@@ -91,3 +103,45 @@ def test_a_proxy_of_the_environment_is_not_used_for_a_hub_on_this_machine(
 def test_neither_key_nor_hub_shows_a_secret_in_its_repr(running_hub: RunningHub) -> None:
     with Client(running_hub.url, running_hub.key) as client:
         assert running_hub.key not in repr(client) + repr(client.place)
+
+
+def test_a_hub_that_cannot_serve_just_now_is_asked_again(tmp_path: Path) -> None:
+    error = {"message": "starting", "type": "server_error", "code": "starting"}
+    busy = Behavior(status=503, error=error, retry_after=0.05)
+    with FakeUpstream(Behavior(text="here")) as hub, Client(hub.url, "sk-byom-x", home=tmp_path) as client:
+        hub.enqueue(busy, busy)
+        assert client.chat("any", "Hi").text == "here"
+        assert len(hub.requests) == 3
+        hub.enqueue(*[busy] * 9)
+        with pytest.raises(Unavailable, match="starting") as refused:
+            client.chat("any", "Hi")
+        assert refused.value.code == "starting"
+        assert 0 < hub.queued < 9
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, BadRequest),
+        (403, PermissionDenied),
+        (404, NotFound),
+        (413, PayloadTooLarge),
+        (418, ByomError),
+        (429, LimitExceeded),
+        (500, ByomError),
+        (502, UpstreamError),
+        (504, UpstreamTimeout),
+        (599, UpstreamError),
+    ],
+)
+def test_an_answer_in_another_form_is_still_an_error_of_its_status(
+    status: int, kind: type[ByomError], tmp_path: Path
+) -> None:
+    odd = Behavior(status=status, body="<p>nginx</p>")
+    with (
+        FakeUpstream(odd) as hub,
+        Client(hub.url, "sk-byom-x", home=tmp_path) as client,
+        pytest.raises(ByomError, match="nginx") as error,
+    ):
+        client.chat("any", "Hi")
+    assert type(error.value) is kind

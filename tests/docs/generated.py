@@ -23,7 +23,7 @@ import msgspec
 ROOT = Path(__file__).parents[2]
 PART = re.compile(r"<!-- generated: ([\w.-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
-NOT_IN_FORCE = {"workers", "cors_origins"}
+NOT_IN_FORCE = {"cors_origins"}
 """Settings that are read and checked, and that nothing acts on yet."""
 
 

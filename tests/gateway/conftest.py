@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import httpx2
 import openai
 import pytest
-from byom.testing import FakeUpstream
 
+from byom.testing import FakeUpstream
 from tests.gateway.rig import TOKEN, Rig, route_to, running, snapshot_of
 from tests.gateway.streams import Gate
 

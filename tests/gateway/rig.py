@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+
 from byom.catalog.snapshot import CallerKey, GatewaySettings, Route, Snapshot
 from byom.gateway.asgi import GatewayApp
 from byom.gateway.gateway import Gateway

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
-from byom.types.target import Target
 
+from byom.types.target import Target
 from tests.gateway.rig import MODEL, TOKEN, Rig
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -66,9 +66,7 @@ class RawCaller:
         self.writer = writer
 
     @classmethod
-    async def post(
-        cls, rig: Rig, path: str = "chat/completions", *, headers: str = "", **fields: Any
-    ) -> RawCaller:
+    async def post(cls, rig: Rig, path: str = "chat/completions", *, headers: str = "", **fields: Any) -> RawCaller:
         reader, writer = await asyncio.open_connection("127.0.0.1", rig.port, limit=2**16)
         writer.write(cls.request(path, headers, **fields))
         await writer.drain()

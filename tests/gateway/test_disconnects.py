@@ -11,14 +11,14 @@ from contextlib import asynccontextmanager
 import httpx2
 import openai
 import pytest
+
 from byom.catalog.snapshot import Retry
 from byom.testing import Behavior, FakeUpstream
 from byom.types.limits import Budget, Limits, Scope, Window
 from byom.types.target import Target, Timeouts
-
 from tests.gateway.rig import MODEL, TOKEN, Rig, key, route_to, running, snapshot_of
 from tests.gateway.streams import BOTH_SERVERS, HELLO, RawCaller
-from tests.host.builtin.conftest import Served, served
+from tests.host.builtin.conftest import Served
 
 pytestmark = pytest.mark.parametrize("server", BOTH_SERVERS)
 HANGING = Behavior(tokens=("a", "b", "c", "d"), hang_after_chunks=2)
@@ -90,9 +90,7 @@ async def test_closing_the_connection_politely_is_leaving_too(rig: Rig, upstream
     await cancelled(rig)
 
 
-async def test_leaving_before_the_first_chunk_of_a_stream_stops_the_upstream(
-    rig: Rig, upstream: FakeUpstream
-) -> None:
+async def test_leaving_before_the_first_chunk_of_a_stream_stops_the_upstream(rig: Rig, upstream: FakeUpstream) -> None:
     """gateway checklist 1: the head has gone out, no chunk has."""
     upstream.set_default(Behavior(hang_after_chunks=0))
     caller = await RawCaller.post(rig, stream=True)
@@ -281,7 +279,9 @@ async def test_leaving_reaches_a_model_that_runs_as_python_code(served: Served, 
 async def test_a_caller_who_leaves_before_its_body_has_come_costs_nothing(rig: Rig, upstream: FakeUpstream) -> None:
     """gateway checklist 2: no call has begun."""
     _, writer = await asyncio.open_connection("127.0.0.1", rig.port)
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: 100\r\n\r\n"
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: 100\r\n\r\n"
+    )
     writer.write(head.encode() + json.dumps({"model": MODEL})[:10].encode())
     await writer.drain()
     writer.close()

@@ -7,8 +7,8 @@ import json
 
 import httpx2
 import pytest
-from byom.testing import Behavior, FakeUpstream, Response, ScriptedToolCall
 
+from byom.testing import Behavior, FakeUpstream, Response, ScriptedToolCall
 from tests.gateway.rig import MODEL, Rig, route_to, running, snapshot_of
 from tests.gateway.streams import (
     BOTH_SERVERS,

@@ -7,9 +7,9 @@ import json
 import httpx2
 import openai
 import pytest
+
 from byom.testing import Behavior, FakeUpstream, Response
 from byom.types.target import Timeouts
-
 from tests.gateway.rig import MODEL, Rig, route_to, running, snapshot_of
 from tests.gateway.streams import (
     BOTH_SERVERS,
@@ -99,7 +99,9 @@ async def test_an_error_event_of_the_upstream_passes_and_ends_the_stream(
         assert error in got
         assert got.count(b'"error"') == 1
         assert b"[DONE]" not in got
-        assert await caller.reader.read() == b""
+        if server == "own":
+            # uvicorn keeps the connection: the chunks end, and [DONE] is what is missing.
+            assert await caller.reader.read() == b""
         await caller.close()
     assert (rig.rows[0].state, rig.rows[0].error) == ("error", "upstream_stream_error")
 
@@ -117,9 +119,7 @@ async def test_the_sdk_raises_on_an_error_in_the_middle(
     assert rig.rows[0].state == "error"
 
 
-async def test_a_stream_that_stands_still_is_timed_out_with_an_error_event(
-    upstream: FakeUpstream, server: str
-) -> None:
+async def test_a_stream_that_stands_still_is_timed_out_with_an_error_event(upstream: FakeUpstream, server: str) -> None:
     """gateway checklist 14, 34: comments to the caller do not count as progress of the upstream."""
     upstream.set_default(Behavior(tokens=TOKENS, hang_after_chunks=2))
     snapshot = snapshot_of(route_to(upstream, timeouts=Timeouts(idle=0.3)), keepalive_seconds=0.1)

@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from byom.testing import FakeUpstream
 
+from byom.testing import FakeUpstream
 from tests.gateway.rig import Rig
 from tests.gateway.streams import HELLO, chat
 

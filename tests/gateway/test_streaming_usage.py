@@ -6,9 +6,9 @@ from typing import Any, get_args
 
 import httpx2
 import pytest
+
 from byom.testing import Behavior, FakeUpstream, Response
 from byom.testing.behavior import UsageMode
-
 from tests.gateway.rig import MODEL, Rig
 from tests.gateway.streams import BOTH_SERVERS, chat, payloads, stream, text_of
 
@@ -126,9 +126,7 @@ async def test_an_upstream_without_usage_may_be_free(
     """gateway checklist 12: policy free."""
     rig.change_route(missing_usage="free")
     upstream.set_default(Behavior(text="a b", usage="none"))
-    answer = await http.post(
-        "/chat/completions", json=chat(stream=streaming, stream_options={"include_usage": True})
-    )
+    answer = await http.post("/chat/completions", json=chat(stream=streaming, stream_options={"include_usage": True}))
     assert "estimated" not in answer.text
     (row,) = rig.rows
     assert (row.state, row.estimated, row.prompt_tokens, row.completion_tokens) == ("ok", False, 0, 0)

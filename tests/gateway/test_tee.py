@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from byom.gateway.tee import MAX_HELD, StreamTee, UsageForm, event_data
 from hypothesis import given
 from hypothesis import strategies as st
+
+from byom.gateway.tee import MAX_HELD, StreamTee, UsageForm, event_data
 
 DONE = b"data: [DONE]\n\n"
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
@@ -35,7 +36,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in zip([0, *places], [*places, len(data)], strict=True)]
 
 
-_TEXT = st.text(alphabet="a\n\r\u2028\u0085😀漢\"\\:,[]{} ", max_size=8)
+_TEXT = st.text(alphabet='a\n\r\u2028\u0085😀漢"\\:,[]{} ', max_size=8)
 _LINE_END = st.sampled_from(["\n", "\r\n", "\r"])
 _PAYLOAD = st.one_of(
     _TEXT.map(chunk),
@@ -61,9 +62,7 @@ def streams(draw: st.DrawFn) -> bytes:
 
 
 @given(streams(), st.lists(st.integers(0, 400), max_size=12), st.sampled_from(["strip", "last", "as-is"]))
-def test_a_stream_is_forwarded_the_same_however_it_is_split(
-    stream: bytes, places: list[int], form: UsageForm
-) -> None:
+def test_a_stream_is_forwarded_the_same_however_it_is_split(stream: bytes, places: list[int], form: UsageForm) -> None:
     """gateway checklist 16, 17: no split of the bytes changes what the caller gets."""
     whole, one = forwarded([stream], form)
     parts, many = forwarded(cut(stream, places), form)

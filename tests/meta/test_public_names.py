@@ -21,7 +21,7 @@ PUBLIC = {
     },
 }  # fmt: skip
 METHODS = {
-    "apply", "call", "calls", "chat", "close", "complete", "connect", "embed", "export", "info", "model_names", "place",
+    "apply", "calls", "chat", "close", "complete", "connect", "embed", "export", "info", "model_names", "place",
     "request", "rerank", "usage",
 }  # fmt: skip
 

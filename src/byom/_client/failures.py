@@ -29,15 +29,16 @@ def _tree(root: type[ByomError]) -> Iterator[type[ByomError]]:
 
 _KINDS = [kind for kind in _tree(ByomError) if kind.__module__ == errors.__name__ and kind is not errors.MissingExtra]
 _BY_CODE = {kind.code: kind for kind in _KINDS if kind is not ByomError}
-# Where several have one status, the first of the tree is the general one.
+# Where several have the same, the first of the tree is the general one.
 _BY_STATUS = {kind.status: kind for kind in reversed(_KINDS)}
+_BY_STATUS_AND_TYPE = {(kind.status, kind.type): kind for kind in reversed(_KINDS)}
 
 
 def error_of(status: int, headers: Mapping[str, str], body: bytes, place: Place) -> ByomError:
     """The error of `byom.errors` that a hub answered with, carrying the hub's message."""
     fields = _error_fields(body)
     code = fields.get("code") if isinstance(fields.get("code"), str) else None
-    kind = _BY_CODE.get(code or "") or _BY_STATUS.get(status) or (errors.UpstreamError if status > 500 else ByomError)
+    kind = _BY_CODE.get(code or "") or _BY_STATUS_AND_TYPE.get((status, str(fields.get("type")))) or _general(status)
     message = str(fields.get("message") or _plain(status, body, place))
     if status == 401:
         message += _key_hint(place)
@@ -50,6 +51,10 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes, place: Place)
         retry_after=_retry_after(headers),
         details=details if isinstance(details, dict) else None,
     )
+
+
+def _general(status: int) -> type[ByomError]:
+    return _BY_STATUS.get(status) or (errors.UpstreamError if status > 500 else ByomError)
 
 
 def raise_unreachable(error: httpx2.HTTPError, place: Place) -> NoReturn:

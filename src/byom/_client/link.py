@@ -18,6 +18,8 @@ from byom.errors import BadRequest, Unavailable
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 _CONNECTIONS = 1000
 _CONNECT_SECONDS = 10.0
+_TRIES = 4
+_SOON_SECONDS = 2.0
 
 
 class Link:
@@ -72,12 +74,28 @@ class Link:
         content, sent = self._content(body, dict(headers or {}))
         given = {name: value for name, value in (params or {}).items() if value is not None}
         try:
-            async with http.stream(method, path, content=content, headers=sent, params=given or None) as response:
-                if not 200 <= response.status_code < 300:
-                    raise error_of(response.status_code, response.headers, await response.aread(), self.place)
+            request = http.build_request(method, path, content=content, headers=sent, params=given or None)
+            response = await self._answered(http, request)
+            try:
                 yield response
+            finally:
+                await response.aclose()
         except httpx2.HTTPError as error:
             raise_unreachable(error, self.place)
+
+    async def _answered(self, http: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Response:
+        """The head of a good answer. A hub that says it cannot serve just now has done nothing: it is asked again."""
+        tries = _TRIES
+        while True:
+            response = await http.send(request, stream=True)
+            if 200 <= response.status_code < 300:
+                return response
+            error = error_of(response.status_code, response.headers, await response.aread(), self.place)
+            tries -= 1
+            soon = error.retry_after is not None and error.retry_after <= _SOON_SECONDS
+            if not (tries and soon and isinstance(error, Unavailable)):
+                raise error
+            await asyncio.sleep(error.retry_after or 0.0)
 
     @staticmethod
     def _content(body: Any, headers: dict[str, str]) -> tuple[bytes | None, dict[str, str]]:

@@ -66,6 +66,8 @@ def _whole(amount: Decimal, field: str, convert: object) -> int:
         whole: int = convert(amount)  # type: ignore[operator]
     except ValueError as error:
         raise ConfigError(f"{field}: {error}", param=field) from error
+    except ArithmeticError as error:
+        raise ConfigError(f"{field}: the amount is too large", param=field) from error
     if whole > LARGEST:
         raise ConfigError(f"{field}: the amount is too large", param=field)
     return whole

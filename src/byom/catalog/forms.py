@@ -24,7 +24,8 @@ MissingUsage = Literal["estimate", "fail", "free"]
 MaxTokensField = Literal["as-is", "max_tokens", "max_completion_tokens"]
 
 
-Positive = Annotated[int, Meta(gt=0)]
+Positive = Annotated[int, Meta(gt=0, le=2**31 - 1)]
+"""Fits a 32-bit column of every database."""
 PositiveSeconds = Annotated[float, Meta(gt=0)]
 Seconds = Annotated[float, Meta(ge=0)]
 

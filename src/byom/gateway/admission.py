@@ -6,7 +6,6 @@ A model with fallbacks is admitted in two steps, so that its own limits can be g
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from byom.errors import BudgetExceeded, LimitExceeded
@@ -53,11 +52,9 @@ async def _turn(exchange: Exchange, scopes: tuple[Scope, ...]) -> LimitRefusal |
     """Wait for a turn in these scopes; a refusal, or ``None`` when the call is in."""
     tokens, cost = account.reservation(exchange)
     longest = max(scope.limits.max_wait for scope in scopes)
-    began = perf_counter()
-    try:
-        decision = await exchange.gateway.limiter.wait(scopes, tokens, cost, longest)
-    finally:
-        exchange.waited += perf_counter() - began
+    exchange.begin_wait(for_limit=True)
+    decision = await exchange.gateway.limiter.wait(scopes, tokens, cost, longest)
+    exchange.end_wait()
     if isinstance(decision, LimitRefusal):
         return decision
     if exchange.finished:

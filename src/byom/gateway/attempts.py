@@ -92,7 +92,9 @@ def _retry(exchange: Exchange, status: int, code: str, retry_after: float | None
 
 async def _again(exchange: Exchange, delay: float) -> None:
     exchange.reply = None
+    exchange.begin_wait()
     await asyncio.sleep(delay)
+    exchange.end_wait()
     exchange.dispatch()
 
 

@@ -67,6 +67,8 @@ class Exchange:
     fresh_only = False
     attempt_began = 0.0
     _task: asyncio.Task[None] | None = None
+    _wait_began = 0.0
+    _wait_for_limit = False
 
     def __init__(
         self,
@@ -129,7 +131,9 @@ class Exchange:
 
     async def _connect(self) -> None:
         self.attempt_began = perf_counter()
+        self.begin_wait()
         connection = await self.upstream.pool.connect(self.route.timeouts.connect)
+        self.end_wait()
         if self.finished:
             connection.abandon()
             return
@@ -336,6 +340,7 @@ class Exchange:
     def on_disconnect(self) -> None:
         if self.finished:
             return
+        self._stop_waiting()
         if self.reply is not None and self.reply.ended:
             # Callers may leave at the end of the stream, before the end of the connection's answer.
             self._close(200, "ok")
@@ -343,7 +348,6 @@ class Exchange:
             self.error = "client_disconnected"
             self._close(499, "cancelled")
         self.upstream.breaker.gave_up()
-        self._stop_waiting()
         self._drop_connection()
 
     def on_drain(self) -> None:
@@ -401,6 +405,22 @@ class Exchange:
     def _stop_waiting(self) -> None:
         if self._task is not None:
             self._task.cancel()
+            self.end_wait()
+
+    def begin_wait(self, *, for_limit: bool = False) -> None:
+        """What follows is no work of the hub: it waits for the upstream, or for a limit."""
+        self._wait_began = perf_counter()
+        self._wait_for_limit = for_limit
+
+    def end_wait(self) -> None:
+        began, self._wait_began = self._wait_began, 0.0
+        if not began:
+            return
+        taken = perf_counter() - began
+        if self._wait_for_limit:
+            self.waited += taken
+        else:
+            self.upstream_time += taken
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         self._task = self.gateway.loop.create_task(self._run(work))
@@ -410,8 +430,7 @@ class Exchange:
             await work
         except ByomError as error:
             if not self.finished:
-                if self.attempt_began:
-                    self.upstream_time += perf_counter() - self.attempt_began
+                self.end_wait()
                 attempts.failed(self, error)
         except Exception:
             log.exception("a fault of the hub in call %s", self.id)

@@ -63,7 +63,8 @@ def _boundary(content_type: str) -> bytes:
     found = _BOUNDARY.findall(content_type)
     if len(found) != 1 or not content_type.lower().startswith("multipart/form-data"):
         raise BadRequest("This route takes a form: Content-Type: multipart/form-data; boundary=…")
-    return (found[0][0] or found[0][1]).encode("latin-1")
+    quoted, plain = cast("tuple[str, str]", found[0])
+    return (quoted or plain).encode("latin-1")
 
 
 def _field_name(head: bytes) -> bytes:

@@ -172,10 +172,12 @@ class Ledger:
             writer.failure,
         )
 
-    async def usage(self, by: By, since: int | None = None, until: int | None = None) -> list[UsageLine]:
+    async def usage(
+        self, by: By, since: int | None = None, until: int | None = None, where: CallFilter | None = None
+    ) -> list[UsageLine]:
         """See `LedgerQueries.usage`. Includes what was appended just now."""
         await self.flush()
-        return await self.queries.usage(by, since, until)
+        return await self.queries.usage(by, since, until, where)
 
     async def calls(self, limit: int = 50, cursor: str | None = None, where: CallFilter | None = None) -> CallPage:
         """See `LedgerQueries.calls`. Includes what was appended just now."""

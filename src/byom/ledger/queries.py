@@ -26,16 +26,19 @@ class LedgerQueries:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def usage(self, by: By, since: int | None = None, until: int | None = None) -> list[UsageLine]:
+    async def usage(
+        self, by: By, since: int | None = None, until: int | None = None, where: CallFilter | None = None
+    ) -> list[UsageLine]:
         """Calls from ``since`` (included) to ``until`` (excluded), added up; the largest sums of money first, days and
-        hours in order."""
+        hours in order. Of ``where``, the key, user, connection, model and state count."""
         source = _usage_source(since, until)
         group: ColumnElement[Any]
         if by in ("day", "hour"):
             group = source.c.hour // _HOURS_A_DAY if by == "day" else source.c.hour
         else:
             group = source.c[by]
-        statement = select(group.label("name"), *_totals(source)).group_by(group)
+        wanted = [] if where is None else [source.c[name] == value for name, value in where.equalities().items()]
+        statement = select(group.label("name"), *_totals(source)).where(*wanted).group_by(group)
         async with self._engine.connect() as connection:
             found = (await connection.execute(statement)).mappings().all()
         lines = [_usage_line(by, dict(each)) for each in found]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
@@ -74,9 +75,8 @@ class _Worker(asyncio.Protocol):
         self._outbox: Outbox | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._outbox = Outbox(transport)
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by inheritance
+        self._outbox = Outbox(self._transport)
         self._workers.add(self)
 
     def data_received(self, data: bytes) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
@@ -240,8 +241,7 @@ class _Link(asyncio.Protocol):
         self._frames = Frames()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._limiter.connected_to(transport)
+        self._limiter.connected_to(cast("asyncio.Transport", transport))
 
     def data_received(self, data: bytes) -> None:
         for body in self._frames.feed(data):

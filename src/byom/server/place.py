@@ -51,6 +51,7 @@ class Place:
 
     async def launch(self) -> None:
         """Start a process, which then waits for what `begin` says. Its standard input is the control channel."""
+        self.channel = None
         ours, theirs = socket.socketpair()
         try:
             self._process = await asyncio.create_subprocess_exec(
@@ -116,7 +117,9 @@ class Place:
         process, self.ready = self._process, False
         if process is None:
             return
-        if self.channel is not None:
+        if self.channel is None or self.channel.lost:
+            self.kill()
+        else:
             self.channel.tell("stop", drain_seconds)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), drain_seconds + KILL_AFTER)

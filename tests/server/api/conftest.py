@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from byom.catalog.catalog import Catalog
-from byom.ledger.ledger import Ledger
+from byom.ledger.ledger import Gauges, Ledger
 from byom.server.api.application import create_api
 from byom.settings import Settings
 
@@ -41,6 +41,12 @@ class SmallHub:
         transport = httpx2.ASGITransport(app=create_api(self), client=(address, 50000))
         headers = {} if token is None else {"authorization": f"Bearer {token}"}
         return httpx2.AsyncClient(transport=transport, base_url="http://hub", headers=headers)
+
+    async def calls_under_way(self) -> list[dict[str, Any]]:
+        return self.gateway.live()
+
+    async def ledger_gauges(self) -> Gauges:
+        return self.ledger.gauges()
 
     @property
     def admin_token(self) -> str:

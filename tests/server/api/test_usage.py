@@ -129,9 +129,11 @@ async def test_a_key_of_role_inference_sees_its_own_and_nothing_else(hub: SmallH
             "inference", "admin", mine, 3
         )  # fmt: skip
         usage = (await caller.get("/api/usage")).json()
-        assert ([line["name"] for line in usage["data"]], usage["total"]["calls"]) == ([mine], 1)
-        for by in ("model", "user", "connection", "day", "hour"):
-            assert_error(await caller.get("/api/usage", params={"by": by}), 403, "permission_denied")
+        assert ([line["name"] for line in usage["data"]], usage["total"]["calls"]) == (["m1"], 1)
+        for by in ("model", "key", "user", "connection", "day", "hour"):
+            added = (await caller.get("/api/usage", params={"by": by})).json()
+            assert added["total"]["calls"] == 1
+        assert_error(await caller.get("/api/usage", params={"key": other}), 403, "permission_denied")
         for params in ({}, {"key": mine}, {"user": "ann"}):
             calls = (await caller.get("/api/calls", params=params)).json()["data"]
             assert [one["model"] for one in calls] == ["m1"]

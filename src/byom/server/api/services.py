@@ -5,13 +5,8 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from byom.catalog.catalog import Catalog
-from byom.ledger.ledger import Ledger
+from byom.ledger.ledger import Gauges, Ledger
 from byom.settings import Settings
-
-
-class LiveCalls(Protocol):
-    def live(self) -> list[dict[str, Any]]:
-        """The calls under way; see `byom.gateway.gateway.Gateway.live`."""
 
 
 class Hub(Protocol):
@@ -27,8 +22,11 @@ class Hub(Protocol):
     def ledger(self) -> Ledger: ...
 
     @property
-    def gateway(self) -> LiveCalls: ...
-
-    @property
     def started_at(self) -> float:
         """Seconds since the epoch."""
+
+    async def calls_under_way(self) -> list[dict[str, Any]]:
+        """See `byom.gateway.gateway.Gateway.live`."""
+
+    async def ledger_gauges(self) -> Gauges:
+        """How the ledger is, for the hub as a whole."""

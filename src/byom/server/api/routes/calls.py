@@ -33,18 +33,19 @@ async def get_usage(
     request: Request,
     hub: HubOf,
     caller: CallerOf,
-    by: Annotated[By | None, Query(description="By default model; key for a key of role inference.")] = None,
+    by: Annotated[By, Query()] = "model",
+    model: Annotated[Filter | None, Query()] = None,
+    key: Annotated[Filter | None, Query(description="A key's id.")] = None,
+    user: Annotated[Filter | None, Query()] = None,
+    connection: Annotated[Filter | None, Query()] = None,
     since: Since = None,
     until: Until = None,
 ) -> usages.Usage | Response:
-    """Calls, tokens and cost, added up. `Accept: text/csv` gives a table."""
-    if by is None:
-        by = "model" if caller.is_admin else "key"
-    if by != "key" and not caller.is_admin:
-        raise PermissionDenied("A key of role inference may ask for its own usage: by=key.", param="by")
-    found = await hub.ledger.usage(by, *_range(since, until))
-    if caller.key is not None and not caller.is_admin:
-        found = [line for line in found if line.name == caller.key.id]
+    """Calls, tokens and cost, added up: everybody's for an admin, else those of the caller's own key.
+    `Accept: text/csv` gives a table."""
+    key = _key(caller, key)
+    where = CallFilter(model=model, key=key, user=user, connection=connection)
+    found = await hub.ledger.usage(by, *_range(since, until), where)
     lines = [usages.UsageLine.of_line(line, _label(hub, by, line.name)) for line in found]
     if wants_csv(request):
         return csv_response(lines, usages.CSV_COLUMNS)

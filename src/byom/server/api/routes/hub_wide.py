@@ -21,7 +21,7 @@ TOML = "application/toml"
 @router.get("/info")
 async def get_info(hub: HubOf) -> schemas.Info:
     catalog, state = hub.catalog, hub.catalog.state
-    gauges = hub.ledger.gauges()
+    gauges = await hub.ledger_gauges()
     return schemas.Info(
         version=__version__,
         python=platform.python_version(),
@@ -34,7 +34,7 @@ async def get_info(hub: HubOf) -> schemas.Info:
         models=len(state.models),
         users=len(state.users),
         keys=len(catalog.snapshot.keys),
-        calls_under_way=len(hub.gateway.live()),
+        calls_under_way=len(await hub.calls_under_way()),
         ledger=schemas.LedgerState(
             accepting=gauges.accepting,
             lag=gauges.lag,
@@ -47,8 +47,8 @@ async def get_info(hub: HubOf) -> schemas.Info:
 
 @router.get("/live")
 async def list_live_calls(hub: HubOf) -> schemas.LiveCalls:
-    """The calls under way in this process."""
-    return schemas.LiveCalls(data=[schemas.LiveCall.model_validate(one) for one in hub.gateway.live()])
+    """The calls under way, in all processes of the hub."""
+    return schemas.LiveCalls(data=[schemas.LiveCall.model_validate(one) for one in await hub.calls_under_way()])
 
 
 @router.post("/apply")
