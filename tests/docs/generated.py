@@ -279,7 +279,7 @@ def metrics() -> str:
         name = family.name + ("_total" if family.type == "counter" else "")
         rows.append((f"`{name}`", family.type, ", ".join(labels), family.documentation))
     source = (ROOT / "src/byom/server/metrics.py").read_text(encoding="utf-8")
-    rows += [(f"`{name}`", "gauge", "", text) for name, text in re.findall(r'yield "(byom_\w+)", "([^"]+)"', source)]
+    rows += [(f"`{name}`", "gauge", "", text) for name, text in re.findall(r'(?:yield|GaugeMetricFamily\()\s*"(byom_\w+)",\s*"([^"]+)"', source)]
     return table(("Metric", "Kind", "Labels", "Meaning"), rows)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import itertools
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from byom.gateway.gateway import Gateway
 from byom.gateway.http.listener import Listener
 from byom.ledger.row import Row
 from byom.limits.local import LocalLimiter
+from byom.server.app import HubApp
 from byom.server.fallback import Fallback
 from byom.testing import FakeUpstream
 from byom.types.limits import Limits, Scope
@@ -28,6 +29,23 @@ TOKEN = "sk-byom-abcdefghijkl-" + "a" * 33
 OTHER_TOKEN = "sk-byom-mnopqrstuvwx-" + "b" * 33
 MODEL = "mock-model"
 PRICE = Price(input=150_000, output=600_000, version="test")
+
+
+async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
+    """Returns when the condition holds. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - the gateway sets no events for tests
+            await asyncio.sleep(0.005)
+
+
+class Front:
+    """As much of a hub as its application needs for ``/v1``."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+
+    def check_origin(self, host: str, origin: str) -> None:
+        """Everybody is welcome."""
 
 
 class Rig:
@@ -44,9 +62,7 @@ class Rig:
 
     async def wait_for_rows(self, count: int, seconds: float = 5.0) -> list[Row]:
         """The rows, when there are as many."""
-        async with asyncio.timeout(seconds):
-            while len(self.rows) < count:
-                await asyncio.sleep(0.005)
+        await until(lambda: len(self.rows) >= count, seconds)
         return self.rows
 
     def change_route(self, name: str = MODEL, **changes: Any) -> None:
@@ -120,7 +136,8 @@ def snapshot_of(*routes: Route, keys: tuple[CallerKey, ...] = (), **settings: An
 async def running(snapshot: Snapshot, *, server: str = "own", **options: Any) -> AsyncIterator[Rig]:
     """A gateway with this catalog. Everything it holds is checked to be given back in the end.
 
-    ``server``: ``own`` is the gateway's, ``asgi`` is uvicorn's, with the gateway as its application.
+    ``server``: ``own`` is the gateway's, ``asgi`` is uvicorn's, with the gateway as its application,
+    ``hub`` the same with the whole application of a hub before it.
     """
     loop = asyncio.get_running_loop()
     rows: list[Row] = []
@@ -134,21 +151,19 @@ async def running(snapshot: Snapshot, *, server: str = "own", **options: Any) ->
         **options,
     )
     gateway.start()
-    asgi = Fallback(GatewayApp(gateway))
+    asgi = Fallback(HubApp(Front(gateway)) if server == "hub" else GatewayApp(gateway))
     listener = Listener(gateway, asgi.protocol, loop=loop, check_origin=lambda host, origin: None)
     listening = socket.create_server(("127.0.0.1", 0))
-    listening.setblocking(False)
+    listening.settimeout(0)
     uvicorn_server = None
-    if server == "asgi":
+    if server != "own":
         uvicorn_server = await loop.create_server(asgi.protocol, sock=listening)
     else:
         await listener.listen(listening)
     rig = Rig(gateway, listener, listening, rows)
     try:
         yield rig
-        async with asyncio.timeout(5):
-            while not rig.settled():
-                await asyncio.sleep(0.01)
+        await until(rig.settled)
     finally:
         listener.stop_accepting()
         if uvicorn_server is not None:

@@ -58,6 +58,10 @@ async def stream(http: httpx2.AsyncClient, **fields: Any) -> str:
     return answer.text
 
 
+def caller_of(rig: Rig) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(base_url=rig.url, headers=rig.headers, trust_env=False, timeout=10)
+
+
 class RawCaller:
     """A caller that reads when it wants to, and leaves when it wants to."""
 

@@ -11,7 +11,7 @@ import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from byom.testing import Behavior, FakeUpstream, Response
-from tests.gateway.rig import Rig
+from tests.gateway.rig import Rig, until
 from tests.gateway.streams import BOTH_SERVERS, RawCaller, chat, chunk, event, finish, payloads, stream, text_of
 
 pytestmark = pytest.mark.parametrize("server", BOTH_SERVERS)
@@ -22,7 +22,7 @@ async def post_and_do_not_read(rig: Rig, **fields: Any) -> RawCaller:
     """A caller with a small receive buffer that reads nothing."""
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    raw.setblocking(False)
+    raw.settimeout(0)
     await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", rig.port))
     reader, writer = await asyncio.open_connection(sock=raw, limit=2**14)
     writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -58,9 +58,10 @@ def keep_kernel_buffers_small(rig: Rig, upstream: FakeUpstream) -> None:
 
 
 async def all_stalled(rig: Rig, count: int) -> None:
-    async with asyncio.timeout(20):
-        while sum(1 for one in rig.gateway.active if one.delivery and one.delivery.stalled_since) < count:
-            await asyncio.sleep(0.01)
+    def stalled() -> int:
+        return sum(1 for one in rig.gateway.active if one.delivery and one.delivery.stalled_since)
+
+    await until(lambda: stalled() >= count, 20)
 
 
 async def test_two_hundred_slow_readers_hold_less_than_a_mebibyte_each(rig: Rig, upstream: FakeUpstream) -> None:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
-import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx2
 import openai
 import pytest
 
+import byom
 from byom.catalog.snapshot import Retry
+from byom.host.app import HostApp
+from byom.models.function import FunctionChatModel
+from byom.server.fallback import Fallback
 from byom.testing import Behavior, FakeUpstream
+from byom.types.chat import ChatRequest
 from byom.types.limits import Budget, Limits, Scope, Window
-from byom.types.target import Target, Timeouts
-from tests.gateway.rig import MODEL, TOKEN, Rig, key, route_to, running, snapshot_of
+from byom.types.model_info import ModelInfo
+from byom.types.target import Target
+from tests.gateway.rig import MODEL, Rig, key, route_to, running, snapshot_of, until
 from tests.gateway.streams import BOTH_SERVERS, HELLO, RawCaller
 from tests.host.builtin.conftest import Served
 
@@ -36,9 +43,7 @@ async def rig(upstream: FakeUpstream, server: str) -> AsyncIterator[Rig]:
     before = asyncio.all_tasks()
     async with running(snapshot_of(route, keys=(key(limits=LIMITED),)), server=server) as started:
         yield started
-        async with asyncio.timeout(5):
-            while own_tasks() - before:
-                await asyncio.sleep(0.005)
+        await until(lambda: not own_tasks() - before)
 
 
 def own_tasks() -> set[asyncio.Task[object]]:
@@ -141,8 +146,7 @@ async def test_leaving_while_waiting_for_a_limit_counts_nowhere(upstream: FakeUp
         await first.read_until(b"data:")
         waiting = await RawCaller.post(rig)
         third = await RawCaller.post(rig)
-        while len(rig.gateway.active) < 3:
-            await asyncio.sleep(0.005)
+        await until(lambda: len(rig.gateway.active) == 3)
         await waiting.leave()
         (row,) = await rig.wait_for_rows(1)
         assert (row.state, row.attempts) == ("cancelled", 0)
@@ -164,7 +168,7 @@ async def full_backlog() -> AsyncIterator[Target]:
     fillers = []
     for _ in range(8):
         filler = socket.socket()
-        filler.setblocking(False)
+        filler.settimeout(0)
         filler.connect_ex(address)
         fillers.append(filler)
     try:
@@ -178,13 +182,11 @@ async def test_leaving_while_the_gateway_connects_ends_the_attempt(server: str) 
     """gateway checklist 2, 3."""
     async with full_backlog() as target, running(snapshot_of(route_to(target)), server=server) as rig:
         caller = await RawCaller.post(rig)
-        while not any(exchange.attempts for exchange in rig.gateway.active):
-            await asyncio.sleep(0.005)
+        await until(lambda: any(exchange.attempts for exchange in rig.gateway.active))
         await caller.leave()
         await cancelled(rig)
         assert rig.gateway.open_connections == 0
-        while own_tasks():
-            await asyncio.sleep(0.005)
+        await until(lambda: not own_tasks())
 
 
 async def test_leaving_while_a_retry_waits_makes_no_other_attempt(upstream: FakeUpstream, server: str) -> None:
@@ -193,12 +195,10 @@ async def test_leaving_while_a_retry_waits_makes_no_other_attempt(upstream: Fake
     route = route_to(upstream, retry=Retry(attempts=3))
     async with running(snapshot_of(route), server=server) as rig:
         caller = await RawCaller.post(rig)
-        while not rig.gateway.figures.of(MODEL).retries:
-            await asyncio.sleep(0.005)
+        await until(lambda: rig.gateway.figures.of(MODEL).retries)
         await caller.leave()
         await cancelled(rig)
-        while own_tasks():
-            await asyncio.sleep(0.005)
+        await until(lambda: not own_tasks())
     assert len(upstream.requests) == 1
 
 
@@ -209,9 +209,7 @@ async def test_leaving_one_of_two_equal_calls_does_not_end_the_other(rig: Rig, u
     first = await RawCaller.post(rig, headers="idempotency-key: k\r\n")
     await upstream.wait_for_requests()
     second = await RawCaller.post(rig, headers="idempotency-key: k\r\n")
-    async with asyncio.timeout(5):
-        while not any(entry.waiting for entry in rig.gateway.idempotency._entries.values()):
-            await asyncio.sleep(0.005)
+    await until(lambda: any(entry.waiting for entry in rig.gateway.idempotency._entries.values()))
     await first.leave()
     assert b"200 OK" in await second.read_until(b"\r\n\r\n")
     assert sorted(row.state for row in await rig.wait_for_rows(2)) == ["cancelled", "ok"]
@@ -223,9 +221,7 @@ async def test_leaving_while_the_answer_is_unread_stops_the_upstream(rig: Rig, u
     upstream.set_default(Behavior(tokens=("x" * 65536,) * 1000))
     caller = await RawCaller.post(rig, stream=True)
     caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
-    async with asyncio.timeout(5):
-        while not any(one.delivery is not None and one.delivery.stalled_since for one in rig.gateway.active):
-            await asyncio.sleep(0.005)
+    await until(lambda: any(one.delivery is not None and one.delivery.stalled_since for one in rig.gateway.active))
     await caller.leave()
     await upstream.wait_for_disconnect(1.0)
     await cancelled(rig)
@@ -258,22 +254,85 @@ async def test_a_connection_whose_call_was_cancelled_is_not_used_again(rig: Rig,
         assert f"n{number}" in answer.json()["choices"][0]["message"]["content"]
 
 
-async def test_leaving_reaches_a_model_that_runs_as_python_code(served: Served, server: str) -> None:
-    """gateway checklist 4: the host's model stops working on the answer, and serves the next call."""
+class EndlessFunction:
+    """A Python function that writes for ever, and counts what it has written."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.running = 0
+
+    def __call__(self, request: ChatRequest) -> Iterator[str]:
+        self.running += 1
+        try:
+            while True:
+                self.count += 1
+                yield f"{self.count} "
+        finally:
+            self.running -= 1
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_leaving_stops_a_model_that_is_a_python_function(server: str, streaming: bool) -> None:
+    """gateway checklist 4: its generator is closed, so what it counts stands still."""
+    function = EndlessFunction()
+    host = Fallback(HostApp([FunctionChatModel(function, ModelInfo(name=MODEL))]))
+    hosting = await asyncio.get_running_loop().create_server(host.protocol, "127.0.0.1", 0)
+    port = hosting.sockets[0].getsockname()[1]
+    target = Target(scheme="http", host="127.0.0.1", port=port, base_path="/v1", trusted=True)
+    async with running(snapshot_of(route_to(target)), server=server) as rig:
+        for number in range(1, 4):
+            caller = await RawCaller.post(rig, stream=streaming)
+            if streaming:
+                await caller.read_until(b"data:")
+            await until(lambda: function.count and function.running == 1)
+            await caller.leave()
+            await cancelled(rig, number)
+            await until(lambda: function.running == 0)
+            function.count = 0
+    hosting.close()
+    await host.stop(2.0)
+    assert function.count == 0
+
+
+async def test_leaving_a_built_in_model_leaves_its_process_free_for_the_next_call(served: Served, server: str) -> None:
+    """gateway checklist 4: in the process that serves the built-in models."""
     target = Target(
         scheme="http", host="127.0.0.1", port=served.port, base_path="/v1", authorization="Bearer secret", trusted=True
     )
-    route = route_to(target, upstream_model="extractive", timeouts=Timeouts(first_byte=10))
-    async with running(snapshot_of(route), server=server) as rig:
+    async with running(snapshot_of(route_to(target, upstream_model="extractive")), server=server) as rig:
         text = " ".join(f"Sentence number {number} tells of a fox that runs." for number in range(400))
-        caller = await RawCaller.post(rig, stream=True, messages=[{"role": "user", "content": text}])
-        await caller.read_until(b"data:")
+        caller = await RawCaller.post(rig, messages=[{"role": "user", "content": text}])
+        await until(lambda: rig.gateway.active)
         await caller.leave()
         await rig.wait_for_rows(1)
         async with httpx2.AsyncClient(base_url=rig.url, headers=rig.headers, trust_env=False, timeout=10) as http:
             answer = await http.post("/chat/completions", json={"model": MODEL, "messages": HELLO})
         assert answer.status_code == 200, answer.text
     assert rig.rows[1].state == "ok"
+
+
+async def test_leaving_is_noticed_through_everything_that_stands_before_the_gateway(
+    upstream: FakeUpstream, server: str
+) -> None:
+    """gateway checklist 5: the hub's whole application, on an ASGI server."""
+    upstream.set_default(HANGING)
+    async with running(snapshot_of(route_to(upstream)), server="hub") as rig:
+        for count, streaming in enumerate([True, False], 1):
+            caller = await RawCaller.post(rig, stream=streaming)
+            await upstream.wait_for_requests(count)
+            await caller.leave()
+            await upstream.wait_for_disconnect(1.0, count=count)
+            await cancelled(rig, count)
+
+
+def test_no_middleware_hides_that_a_caller_has_left(server: str) -> None:
+    """gateway checklist 5: Starlette's base class does, and so does ``@app.middleware``."""
+    for path in Path(byom.__file__).parent.rglob("*.py"):
+        names = {
+            getattr(node, "id", getattr(node, "attr", getattr(node, "name", None)))
+            for node in ast.walk(ast.parse(path.read_text()))
+        }
+        assert not names & {"BaseHTTPMiddleware", "middleware"}, path
 
 
 async def test_a_caller_who_leaves_before_its_body_has_come_costs_nothing(rig: Rig, upstream: FakeUpstream) -> None:

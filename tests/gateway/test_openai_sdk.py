@@ -222,9 +222,11 @@ async def test_streaming_responses_are_read_line_by_line(rig: Rig, upstream: Fak
     """gateway checklist 13: ``with_streaming_response``, asynchronous and synchronous."""
     upstream.set_default(Behavior(text="one two"))
     fields: dict[str, Any] = {"model": MODEL, "messages": HELLO, "stream": True}
-    async with openai.AsyncOpenAI(base_url=rig.url, api_key=TOKEN) as client:
-        async with client.chat.completions.with_streaming_response.create(**fields) as answer:
-            lines = [line async for line in answer.iter_lines() if line]
+    async with (
+        openai.AsyncOpenAI(base_url=rig.url, api_key=TOKEN) as client,
+        client.chat.completions.with_streaming_response.create(**fields) as answer,
+    ):
+        lines = [line async for line in answer.iter_lines() if line]
 
     def call() -> list[str]:
         with (
@@ -377,11 +379,13 @@ async def test_a_stream_that_is_closed_half_way_is_cancelled(rig: Rig, upstream:
     upstream.set_default(Behavior(tokens=("a", "b", "c"), hang_after_chunks=2))
     fields: dict[str, Any] = {"model": MODEL, "messages": HELLO, "stream": True}
     if kind == "async":
-        async with openai.AsyncOpenAI(base_url=rig.url, api_key=TOKEN) as client:
-            async with await client.chat.completions.create(**fields) as stream:
-                async for one in stream:
-                    if one.choices[0].delta.content == "b":
-                        break
+        async with (
+            openai.AsyncOpenAI(base_url=rig.url, api_key=TOKEN) as client,
+            await client.chat.completions.create(**fields) as stream,
+        ):
+            async for one in stream:
+                if one.choices[0].delta.content == "b":
+                    break
     else:
         await asyncio.to_thread(_close_half_way, rig.url, fields)
     await upstream.wait_for_disconnect(2.0)

@@ -15,6 +15,7 @@ from tests.gateway.streams import (
     STREAM_HEAD,
     Gate,
     RawCaller,
+    caller_of,
     chat,
     chunk,
     event,
@@ -213,9 +214,8 @@ async def test_comments_keep_a_silent_stream_open(upstream: FakeUpstream, server
     """gateway checklist 6: before the first chunk and between chunks; readers skip them."""
     snapshot = snapshot_of(route_to(upstream), keepalive_seconds=0.2)
     upstream.set_default(Behavior(tokens=("a", "b"), latency=0.5, silent=0.5, silent_after_chunks=1))
-    async with running(snapshot, server=server) as rig:
-        async with httpx2.AsyncClient(base_url=rig.url, headers=rig.headers, trust_env=False) as http:
-            text = await stream(http)
+    async with running(snapshot, server=server) as rig, caller_of(rig) as http:
+        text = await stream(http)
     first = text.index("data:")
     assert text[:first].count(": keepalive\n\n") >= 1
     assert text[first:].count(": keepalive\n\n") >= 1
@@ -242,9 +242,8 @@ async def test_a_call_that_waits_for_a_comment_still_reports_its_error(upstream:
     """gateway checklist 6, 14: the status line is gone, so the error is an event."""
     snapshot = snapshot_of(route_to(upstream), keepalive_seconds=0.2)
     upstream.set_default(Behavior(latency=0.5, status=400, error="Too long."))
-    async with running(snapshot, server=server) as rig:
-        async with httpx2.AsyncClient(base_url=rig.url, headers=rig.headers, trust_env=False) as http:
-            text = await stream(http)
+    async with running(snapshot, server=server) as rig, caller_of(rig) as http:
+        text = await stream(http)
     assert payloads(text)[-1]["error"]["message"] == "Too long."
     assert "[DONE]" not in text
     assert (rig.rows[0].state, rig.rows[0].status) == ("error", 400)
@@ -256,9 +255,8 @@ async def test_an_answer_that_is_no_completion_is_an_error_event_after_a_comment
     """gateway checklist 6, 14."""
     snapshot = snapshot_of(route_to(upstream), keepalive_seconds=0.2)
     upstream.set_default(Behavior(latency=0.5, body=b'{"hello": 1}'))
-    async with running(snapshot, server=server) as rig:
-        async with httpx2.AsyncClient(base_url=rig.url, headers=rig.headers, trust_env=False) as http:
-            text = await stream(http)
+    async with running(snapshot, server=server) as rig, caller_of(rig) as http:
+        text = await stream(http)
     assert payloads(text)[-1]["error"]["code"] == "upstream_protocol"
     assert "[DONE]" not in text
     assert rig.rows[0].state == "error"

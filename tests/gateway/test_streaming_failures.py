@@ -17,6 +17,7 @@ from tests.gateway.streams import (
     STREAM_HEAD,
     Gate,
     RawCaller,
+    caller_of,
     chunk,
     event,
     finish,
@@ -111,11 +112,15 @@ async def test_the_sdk_raises_on_an_error_in_the_middle(
 ) -> None:
     """gateway checklist 14."""
     upstream.set_default(Behavior(tokens=TOKENS, error_after_chunks=2))
-    seen = ""
-    with pytest.raises(openai.APIError, match="engine stopped"):
+    seen: list[str | None] = []
+
+    async def read() -> None:
         async for one in await sdk.chat.completions.create(model=MODEL, messages=HELLO, stream=True):  # type: ignore[arg-type]
-            seen += one.choices[0].delta.content or ""
-    assert seen == "ab"
+            seen.append(one.choices[0].delta.content)
+
+    with pytest.raises(openai.APIError, match="engine stopped"):
+        await read()
+    assert "".join(filter(None, seen)) == "ab"
     assert rig.rows[0].state == "error"
 
 
@@ -123,9 +128,8 @@ async def test_a_stream_that_stands_still_is_timed_out_with_an_error_event(upstr
     """gateway checklist 14, 34: comments to the caller do not count as progress of the upstream."""
     upstream.set_default(Behavior(tokens=TOKENS, hang_after_chunks=2))
     snapshot = snapshot_of(route_to(upstream, timeouts=Timeouts(idle=0.3)), keepalive_seconds=0.1)
-    async with running(snapshot, server=server) as rig:
-        async with httpx2.AsyncClient(base_url=rig.url, headers=rig.headers, trust_env=False) as http:
-            text = await stream(http)
+    async with running(snapshot, server=server) as rig, caller_of(rig) as http:
+        text = await stream(http)
         await upstream.wait_for_disconnect()
     assert text_of(payloads(text)[:-1]) == "ab"
     assert payloads(text)[-1]["error"]["code"] == "upstream_timeout"
@@ -163,9 +167,11 @@ async def test_an_error_with_line_ends_stays_one_event(upstream: FakeUpstream, s
     """gateway checklist 14, 17: a pretty-printed error that comes after a comment."""
     body = json.dumps({"error": {"message": "No.", "type": "t", "param": None, "code": None}}, indent=1)
     upstream.set_default(Behavior(latency=0.5, status=400, body=body.replace("\n", "\r\n")))
-    async with running(snapshot_of(route_to(upstream), keepalive_seconds=0.2), server=server) as rig:
-        async with httpx2.AsyncClient(base_url=rig.url, headers=rig.headers, trust_env=False) as http:
-            assert payloads(await stream(http))[-1]["error"]["message"] == "No."
+    async with (
+        running(snapshot_of(route_to(upstream), keepalive_seconds=0.2), server=server) as rig,
+        caller_of(rig) as http,
+    ):
+        assert payloads(await stream(http))[-1]["error"]["message"] == "No."
 
 
 async def test_a_failed_response_is_not_logged_as_a_good_one(

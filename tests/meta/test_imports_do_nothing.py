@@ -69,6 +69,7 @@ def test_import_byom_is_quick() -> None:
 
 
 def test_no_module_does_anything_when_it_is_imported() -> None:
+    """Gateway checklist 78."""
     loaded = python(f"{WATCH}import importlib\nfor name in {MODULES!r}: importlib.import_module(name)\n"
                     "print('\\n'.join(sys.modules))").split()  # fmt: skip
     assert not NEVER & {name.partition(".")[0] for name in loaded}

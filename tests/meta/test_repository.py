@@ -28,6 +28,7 @@ def tracked() -> list[Path]:
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
 def test_every_requirement_is_pinned_and_has_its_hash(lock: Path) -> None:
+    """Gateway checklist 79."""
     logical = re.sub(r"\\\n\s*", " ", lock.read_text(encoding="utf-8"))
     lines = [line for line in logical.splitlines() if line.strip() and not line.startswith("#")]
     assert lines
@@ -43,6 +44,7 @@ def test_no_requirement_names_a_place(lock: Path) -> None:
 
 
 def test_the_node_lock_has_hashes_and_no_address() -> None:
+    """Gateway checklist 79."""
     text = (ROOT / "tests" / "node" / "package-lock.json").read_text(encoding="utf-8")
     assert not re.search(r"https?://|resolved", text)
     packages = {name: entry for name, entry in json.loads(text)["packages"].items() if name}

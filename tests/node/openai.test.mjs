@@ -6,7 +6,7 @@ import OpenAI from 'openai';
 const baseURL = process.env.HUB_URL;
 const apiKey = process.env.HUB_KEY;
 const client = new OpenAI({ baseURL, apiKey, maxRetries: 0, timeout: 20_000 });
-const hello = [{ role: 'user', content: 'Hello' }];
+const hello = [{ role: 'user', content: 'canary-of-a-prompt' }];
 
 async function collect(stream) {
   const chunks = [];

@@ -33,6 +33,7 @@ MODELS: dict[str, Behavior] = {
     "endless": Behavior(),
     **{f"status-{status}": Behavior(status=status, error=MISTAKE) for status in (400, 401, 409, 422, 500, 503)},
 }
+UPSTREAM_KEY = "canary-of-an-upstream-key"
 ONE_TRY = {"attempts": 1}
 
 
@@ -42,18 +43,19 @@ class Served(NamedTuple):
     key: str
     """Of a user who is no administrator."""
     admin_key: str
+    home: Path
     upstream: FakeUpstream
 
 
 @contextlib.contextmanager
 def served(home: Path) -> Iterator[Served]:
-    with FakeUpstream(models=tuple(MODELS), api_key="upstream-key") as upstream:
+    with FakeUpstream(models=tuple(MODELS), api_key=UPSTREAM_KEY) as upstream:
         for name, behavior in MODELS.items():
             upstream.set_model(name, behavior)
         upstream.set_model("endless", _endless)
         key = asyncio.run(_fill(Settings(home=home), upstream.base_url))
         with hub_process(home) as url:
-            yield Served(f"{url}/v1", key, (home / "admin.key").read_text().strip(), upstream)
+            yield Served(f"{url}/v1", key, (home / "admin.key").read_text().strip(), home, upstream)
 
 
 def _endless(request: RecordedRequest) -> Behavior:
@@ -63,7 +65,7 @@ def _endless(request: RecordedRequest) -> Behavior:
 async def _fill(settings: Settings, url: str) -> str:
     async with Catalog.session(settings) as catalog:
         await catalog.connections.create(
-            {"name": "fake", "url": url, "key": "upstream-key", "retry": ONE_TRY, "circuit": {"failures": 1000}},
+            {"name": "fake", "url": url, "key": UPSTREAM_KEY, "retry": ONE_TRY, "circuit": {"failures": 1000}},
             actor="test",
         )
         await catalog.models.create_many([ModelForm(name=name, connection="fake") for name in MODELS], actor="test")

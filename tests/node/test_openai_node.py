@@ -13,7 +13,7 @@ from typing import NamedTuple
 import httpx2
 import pytest
 
-from tests.node.serving import Served, served
+from tests.node.serving import UPSTREAM_KEY, Served, served
 
 FOLDER = Path(__file__).parent
 VENV = FOLDER.parents[1] / ".venv" / "bin"
@@ -84,12 +84,22 @@ def test_a_call_that_was_sent_twice_with_one_idempotency_key_is_made_once(run: R
 
 
 def test_every_call_of_the_node_sdk_is_in_the_ledger(run: Run) -> None:
-    home_key = run.served.admin_key
     calls = httpx2.get(
         f"{run.served.url.removesuffix('/v1')}/api/calls",
         params={"limit": 200},
-        headers={"authorization": f"Bearer {home_key}"},
+        headers={"authorization": f"Bearer {run.served.admin_key}"},
         trust_env=False,
     )
     states = {(row["model"], row["state"]) for row in calls.json()["data"]}
     assert {("plain", "ok"), ("endless", "cancelled"), ("limited", "refused"), ("breaks", "error")} <= states
+
+
+def test_no_prompt_no_answer_and_no_key_is_written_down(run: Run) -> None:
+    """Gateway checklist 63 and 77: neither in the log nor in the database, the spool or any other file of the hub."""
+    secrets = [b"canary-of-a-prompt", "three ☃".encode(), UPSTREAM_KEY.encode(), run.served.key.encode()]
+    assert any("canary-of-a-prompt" in request.body.decode() for request in run.served.upstream.requests)
+    for path in run.served.home.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert not [secret for secret in secrets if secret in content], path.name
+            assert run.served.admin_key.encode() not in content or path.name == "admin.key", path.name

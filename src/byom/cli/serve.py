@@ -22,6 +22,7 @@ def serve(
     ssl_keyfile: Annotated[Path | None, typer.Option(help="PEM file with the certificate's private key.")] = None,
     database_url: Annotated[str | None, typer.Option(help="sqlite:///PATH or postgresql://…")] = None,
     config: Annotated[Path | None, typer.Option(help="A byom.toml; that of the home by default.")] = None,
+    greet: Annotated[bool, typer.Option("--greet", help="Show one completion and a curl command once ready.")] = False,
 ) -> None:
     """Run a hub until it is told to stop (Ctrl-C, SIGTERM).
 
@@ -53,5 +54,9 @@ def serve(
         typer.echo(f"BYOM serves at {url}")
         key = "none is needed (--no-auth)" if settings.no_auth else f"in {settings.admin_key_file}"
         typer.echo(f"Admin key: {key}")
+        if greet:
+            from byom.cli.greeting import greet as show
+
+            show(settings, url)
 
     run(settings, on_ready=ready)

@@ -41,4 +41,5 @@ def set_up_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    for chatty in ("uvicorn", "httpx2", "httpcore2", "asyncio"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))

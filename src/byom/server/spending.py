@@ -37,7 +37,7 @@ def column_of(state: State, scope: str) -> tuple[Column, str]:
         return "connection", state.connections[id_].name
     if kind == "user":
         return "user", state.users[id_].name
-    return "key", id_
+    return "key", "" if kind == "anonymous" else id_
 
 
 def scopes_of(snapshot: Snapshot) -> dict[str, Scope]:
