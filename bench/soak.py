@@ -68,6 +68,7 @@ class Soak:
     def run(self, calls: int) -> list[Sample]:
         """Drive segments until ``calls`` calls were answered; one sample after each."""
         done = errors = segment = 0
+        per_segment = min(SEGMENT_CALLS, calls / 20)
         rates = dict.fromkeys((PLAIN, BURST), _FIRST_GUESS_PER_S)
         started_at = time.monotonic()
         samples: list[Sample] = []
@@ -79,7 +80,7 @@ class Soak:
                 self.bodies.path(model),
                 target.headers,
                 connections=CONNECTIONS,
-                duration_s=min(60.0, SEGMENT_CALLS / rates[model]),
+                duration_s=min(60.0, per_segment / rates[model]),
             )
             rates[model] = max(1.0, load.per_second)
             done, errors, segment = done + load.requests, errors + load.errors, segment + 1

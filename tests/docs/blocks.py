@@ -1,6 +1,6 @@
 """The examples of a page: fenced blocks, and the comments that say how they are run.
 
-    <!-- run: hub upstream -->        once a page: what runs beside it (``hub``: byom serve; ``upstream``: a fake server)
+    <!-- run: hub upstream -->        once a page: what runs beside it: a hub, a model's server
     <!-- file: byom.toml -->          the next block is written to this file
     <!-- shows: some text -->         the next block's output has this text; may be repeated
     <!-- fails: 1 -->                 the next block ends with this exit code

@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from importlib import metadata
+from itertools import pairwise
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -50,7 +51,7 @@ def attribute_texts(kind: type) -> dict[str, str]:
     tree = ast.parse(inspect.getsource(kind))
     body = tree.body[0].body  # type: ignore[attr-defined]
     found = {}
-    for field, text in zip(body, body[1:], strict=False):
+    for field, text in pairwise(body):
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
             found[field.target.id] = one_line(str(text.value.value))  # type: ignore[union-attr]
     return found
@@ -118,9 +119,16 @@ def settings() -> str:
         if field.name in NOT_IN_FORCE:
             parts.append("**Read and checked, but without effect in this version.**")
         default = "`~/.byom`" if field.name == "home" else default_of(field)
-        return f"`{field.name}`", f"`BYOM_{field.name.upper()}`", default, ". ".join(part.rstrip(".") for part in parts if part)
+        return (
+            f"`{field.name}`",
+            f"`BYOM_{field.name.upper()}`",
+            default,
+            ". ".join(part.rstrip(".") for part in parts if part),
+        )
 
-    return table(("Setting", "Variable", "Default", "Meaning"), [row(field) for field in msgspec.structs.fields(Settings)])
+    return table(
+        ("Setting", "Variable", "Default", "Meaning"), [row(field) for field in msgspec.structs.fields(Settings)]
+    )
 
 
 def live_settings() -> str:
@@ -158,7 +166,7 @@ FIELD_TEXTS = {
     "requests_per_minute": "In any 60 seconds",
     "tokens_per_minute": "Prompt and answer together, in any 60 seconds",
     "concurrency": "Calls at the same time",
-    "budget": "`{amount = \"5.00\", period = \"month\"}`, or a list of them; periods: hour, day, week, month, total (UTC)",
+    "budget": "`{amount = \"5.00\", period = \"month\"}`, or several; periods: hour, day, week, month, total (UTC)",
     "base_delay": "Seconds before the first retry; doubled each time, with jitter",
     "max_delay": "Seconds; the longest pause",
     "input": "Tokens of prompts",
@@ -225,6 +233,7 @@ def errors() -> str:
 
 def commands() -> str:
     import typer
+
     from byom.cli.main import COMMANDS, app
 
     group = typer.main.get_command(app)
@@ -272,14 +281,17 @@ def metrics() -> str:
 
     figures = Figures()
     figures.of("m")
-    collector = GatewayCollector(figures, lambda: [], lambda: [("c", "closed")])
+    collector = GatewayCollector(figures, list, lambda: [("c", "closed")])
     rows = []
     for family in collector.collect():
         labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
         name = family.name + ("_total" if family.type == "counter" else "")
         rows.append((f"`{name}`", family.type, ", ".join(labels), family.documentation))
     source = (ROOT / "src/byom/server/metrics.py").read_text(encoding="utf-8")
-    rows += [(f"`{name}`", "gauge", "", text) for name, text in re.findall(r'(?:yield|GaugeMetricFamily\()\s*"(byom_\w+)",\s*"([^"]+)"', source)]
+    rows += [
+        (f"`{name}`", "gauge", "", text)
+        for name, text in re.findall(r'(?:yield|GaugeMetricFamily\()\s*"(byom_\w+)",\s*"([^"]+)"', source)
+    ]
     return table(("Metric", "Kind", "Labels", "Meaning"), rows)
 
 
@@ -306,8 +318,12 @@ def licence_of(name: str) -> str:
         found = metadata.metadata(name)
     except metadata.PackageNotFoundError:
         return "—"
-    classifiers = [text.rpartition(" :: ")[2] for text in found.get_all("Classifier", []) if text.startswith("License ::")]
-    expression = found.get("License-Expression") or ", ".join(classifiers) or (found.get("License") or "").split("\n")[0]
+    classifiers = [
+        text.rpartition(" :: ")[2] for text in found.get_all("Classifier", []) if text.startswith("License ::")
+    ]
+    expression = (
+        found.get("License-Expression") or ", ".join(classifiers) or (found.get("License") or "").split("\n")[0]
+    )
     return expression.replace(" License", "").replace("OSI Approved", "").strip() or "—"
 
 

@@ -1,4 +1,4 @@
-"""Records the tour as docs/images/demo.svg: ``python -m tests.docs.recording``. The picture loads no font from anywhere."""
+"""Records the tour as docs/images/demo.svg, which loads no font: ``python -m tests.docs.recording``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import re
 import sys
 from pathlib import Path
 
-from byom.cli.tour import Tour
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
+
+from byom.cli.tour import Tour
 
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "demo.svg"
 

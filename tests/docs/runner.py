@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from byom.testing import Behavior, FakeUpstream, ScriptedToolCall
 
+from byom.testing import Behavior, FakeUpstream, ScriptedToolCall
 from tests.docs.blocks import Block, Page
 from tests.node.serving import hub_process
 

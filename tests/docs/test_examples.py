@@ -11,11 +11,11 @@ from tests.docs.runner import Example
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+WITH_EXAMPLES = [path for path in PAGES if any(block.language in RUNNABLE for block in read_page(path).blocks)]
 IDS = [path.relative_to(ROOT).as_posix() for path in PAGES]
 
 
-@pytest.mark.parametrize("path", [path for path in PAGES if any(b.language in RUNNABLE for b in read_page(path).blocks)],
-                         ids=lambda path: path.relative_to(ROOT).as_posix())  # fmt: skip
+@pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_the_examples_of_a_page_run_in_order(path: Path, tmp_path: Path) -> None:
     example = Example(read_page(path), tmp_path)
     with example.servers():

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
 from byom import errors
 from byom.catalog.forms import SettingsForm
 from byom.cli.main import COMMANDS
 from byom.settings import Settings
-
 from tests.docs import generated
 
 ROOT = Path(__file__).parents[2]

@@ -254,6 +254,13 @@ async def test_a_connection_whose_call_was_cancelled_is_not_used_again(rig: Rig,
         assert f"n{number}" in answer.json()["choices"][0]["message"]["content"]
 
 
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    started = Served()
+    yield started
+    started.stop()
+
+
 class EndlessFunction:
     """A Python function that writes for ever, and counts what it has written."""
 
@@ -315,7 +322,7 @@ async def test_leaving_is_noticed_through_everything_that_stands_before_the_gate
     upstream: FakeUpstream, server: str
 ) -> None:
     """gateway checklist 5: the hub's whole application, on an ASGI server."""
-    upstream.set_default(HANGING)
+    upstream.enqueue(HANGING, Behavior(hang=True))
     async with running(snapshot_of(route_to(upstream)), server="hub") as rig:
         for count, streaming in enumerate([True, False], 1):
             caller = await RawCaller.post(rig, stream=streaming)
@@ -338,10 +345,7 @@ def test_no_middleware_hides_that_a_caller_has_left(server: str) -> None:
 async def test_a_caller_who_leaves_before_its_body_has_come_costs_nothing(rig: Rig, upstream: FakeUpstream) -> None:
     """gateway checklist 2: no call has begun."""
     _, writer = await asyncio.open_connection("127.0.0.1", rig.port)
-    head = (
-        f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: 100\r\n\r\n"
-    )
-    writer.write(head.encode() + json.dumps({"model": MODEL})[:10].encode())
+    writer.write(RawCaller.request("chat/completions", "")[:-10])
     await writer.drain()
     writer.close()
     await writer.wait_closed()

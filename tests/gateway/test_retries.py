@@ -8,7 +8,7 @@ import time
 import httpx2
 import openai
 import pytest
-from byom.catalog.snapshot import Retry
+from byom.catalog.snapshot import Circuit, Retry
 from byom.gateway.circuit import STARTING_RETRIES
 from byom.testing import Behavior, FakeUpstream, RateLimit
 from byom.types.target import Timeouts
@@ -38,14 +38,15 @@ PASSING = [
 
 
 @pytest.mark.parametrize("server", ["own", "asgi"])
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("behavior", PASSING, ids=lambda one: f"{one.status}-{one.drop}-{one.malformed}")
+@pytest.mark.parametrize(
+    ("behavior", "stream"),
+    [(one, False) for one in PASSING] + [(one, True) for one in PASSING if one.cut_after_chunks is None],
+    ids=lambda one: str(one) if isinstance(one, bool) else f"{one.status}-{one.drop}-{one.malformed}",
+)
 async def test_what_may_pass_by_itself_is_tried_again(
     rig: Rig, upstream: FakeUpstream, http: httpx2.AsyncClient, behavior: Behavior, stream: bool
 ) -> None:
     """gateway checklist 31 and 57: each attempt is recorded, the caller pays once"""
-    if stream and behavior.cut_after_chunks is not None:
-        pytest.skip("the head of a stream has gone out then")
     rig.change_route(retry=QUICK)
     upstream.enqueue(behavior, Behavior(text="Hi"))
     answer = await http.post("/chat/completions", content=body_of(stream=stream))
@@ -84,7 +85,8 @@ async def test_attempts_end_and_the_sdk_is_told_not_to_go_on(rig: Rig, upstream:
             with pytest.raises(openai.APIStatusError) as raised:
                 await sdk.chat.completions.create(model=MODEL, messages=HELLO)  # type: ignore[arg-type]
         assert raised.value.response.headers["x-should-retry"] == "false"
-        assert len(upstream.requests) == 3
+        # A reused connection that breaks at once may have been idle for too long: that try does not count.
+        assert len(upstream.requests) == 3 + (behavior.drop is not None)
 
 
 async def test_nothing_is_tried_again_once_a_byte_of_the_answer_has_gone_out(
@@ -146,7 +148,7 @@ async def test_waits_grow_and_differ(rig: Rig, upstream: FakeUpstream, monkeypat
             seconds = 0
         await real(seconds)
 
-    rig.change_route(retry=Retry(attempts=6, base_delay=1.0, max_delay=8.0))
+    rig.change_route(retry=Retry(attempts=6, base_delay=1.0, max_delay=8.0), circuit=Circuit(failures=0))
     upstream.set_default(Behavior(status=500))
     monkeypatch.setattr("byom.gateway.exchange.asyncio.sleep", sleep)
     async with wire(rig.port) as line:
@@ -159,7 +161,7 @@ async def test_waits_grow_and_differ(rig: Rig, upstream: FakeUpstream, monkeypat
 
 async def test_retries_are_a_small_share_of_calls(rig: Rig, upstream: FakeUpstream) -> None:
     """gateway checklist 32: a retry budget, 20 % and a few to begin with"""
-    rig.change_route(retry=QUICK, circuit=type(rig.gateway.snapshot.routes[MODEL].circuit)(failures=0))
+    rig.change_route(retry=QUICK, circuit=Circuit(failures=0))
     upstream.set_default(Behavior(status=500))
     async with wire(rig.port) as line:
         for _ in range(60):

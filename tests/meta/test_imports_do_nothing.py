@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import byom
 import pytest
+
+import byom
 
 WATCH = """
 import os, sys

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import inspect
 
-import byom
 import pytest
+
+import byom
 from byom.client import AsyncClient, Client
 
 PUBLIC = {

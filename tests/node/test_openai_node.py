@@ -74,7 +74,11 @@ def test_every_node_test_is_one_of_these(run: Run) -> None:
 
 def test_a_cancelled_call_of_the_node_sdk_ends_at_the_upstream(run: Run) -> None:
     run.served.upstream.wait_for_disconnect_sync(count=4)  # three of "endless" and one of "hangs"
-    ended = [one.request.fields().get("stream", False) for one in run.served.upstream.disconnects if one.request.model == "endless"]
+    ended = [
+        one.request.fields().get("stream", False)
+        for one in run.served.upstream.disconnects
+        if one.request.model == "endless"
+    ]
     assert True in ended
     assert False in ended
 

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from sqlalchemy import select
+
 from byom.catalog.catalog import Catalog
 from byom.catalog.forms import ModelForm
 from byom.ledger.ledger import Ledger
-from byom.ledger.table import calls
+from byom.ledger.table import calls, usage_hourly
 from byom.settings import load_settings
 from byom.testing import FakeUpstream
-from sqlalchemy import select
 
 PROGRAM = """
 import json, sys
@@ -204,3 +205,12 @@ async def rows_of(home: Path, database_url: str = "") -> list[tuple[str, str, st
             return [(str(id_), str(state), str(model)) for id_, state, model in found]
     finally:
         await ledger.stop()
+
+
+async def counted(home: Path) -> int:
+    """Calls in the hourly sums of the ledger: a row that was written twice would be counted twice."""
+    ledger = Ledger(load_settings({"home": str(home)}, environ={}).database, home / "spool")
+    async with ledger.engine.connect() as connection:
+        found = [int(calls_) for (calls_,) in await connection.execute(select(usage_hourly.c.calls))]
+    await ledger.engine.dispose()
+    return sum(found)

@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from byom.testing import Behavior, FakeUpstream
 
+from byom.testing import Behavior, FakeUpstream
 from tests.server.processes import ASK, HubProcess, fill, hub_process, until
 
 WORKERS = 4

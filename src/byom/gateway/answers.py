@@ -127,7 +127,7 @@ def _message(body: bytes) -> str:
         parsed: Any = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError):
         text = body[:2000].decode("utf-8", "replace")
-        return re.sub(r"<[^>]*>|\s+", " ", text).strip()[:500]
+        return " ".join(re.sub(r"<[^>]*>", " ", text).split())[:500]
     if isinstance(parsed, dict):
         for name in ("error", "message", "detail"):
             found = parsed.get(name)
@@ -135,7 +135,7 @@ def _message(body: bytes) -> str:
                 found = found.get("message")
             if found:
                 return (found if isinstance(found, str) else str(_encode(found), "utf-8"))[:500]
-    return str(parsed)[:500]
+    return str(_encode(parsed), "utf-8")[:500]
 
 
 def retry_after(headers: dict[bytes, bytes]) -> float | None:

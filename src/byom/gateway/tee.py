@@ -85,26 +85,36 @@ class StreamTee:
 
     def feed(self, data: bytes) -> bytes:
         """The bytes to forward now, perhaps none."""
-        if (
-            not self._parts
-            and not self._special
-            and data.endswith((b"\n\n", b"\r\n\r\n"))
-            and _DONE not in data
-            and b'"error"' not in data
-        ):
-            if b'"usage"' in data:
-                if self._form == "strip":
-                    data = data.replace(_NULL_USAGE, b"")
-                    if b'"usage"' in data:
-                        return self._feed_slowly(data)
-                elif data.count(b'"usage"') != data.count(_NULL_USAGE):
-                    return self._feed_slowly(data)
-            count = data.count(b"data:")
-            if count:
-                self.events += count
-                self._remember(data)
-            return data
-        return self._feed_slowly(data)
+        if self._parts or self._special or not data.endswith((b"\n\n", b"\r\n\r\n")):
+            return self._feed_slowly(data)
+        if self._form == "strip" and _NULL_USAGE in data:
+            data = data.replace(_NULL_USAGE, b"")
+        first = self._first_of_interest(data)
+        if first < 0:
+            return self._pass(data)
+        # A read of many events: those before the first one of interest pass without a look at each.
+        start = data.rfind(b"\n\n", 0, first) + 2
+        if start < 2 or b"\r" in data:
+            return self._feed_slowly(data)
+        return self._pass(data[:start]) + self._feed_slowly(data[start:])
+
+    def _first_of_interest(self, data: bytes) -> int:
+        """Where the first bytes stand that an event worth reading must have; -1 where there are none."""
+        found = [at for at in (data.find(_DONE), data.find(b'"error"')) if at >= 0]
+        usage = data.find(b'"usage"')
+        while usage >= 0 and data.startswith(b":null", usage + 7):
+            usage = data.find(b'"usage"', usage + 12)
+        if usage >= 0:
+            found.append(usage)
+        return min(found) if found else -1
+
+    def _pass(self, data: bytes) -> bytes:
+        """Forward whole events without anything of interest."""
+        count = data.count(b"data:")
+        if count:
+            self.events += count
+            self._remember(data)
+        return data
 
     def _remember(self, data: bytes) -> None:
         self._last.append(data)
