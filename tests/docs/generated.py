@@ -11,7 +11,7 @@ import inspect
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from importlib import metadata
 from itertools import pairwise
@@ -37,7 +37,7 @@ def filled(text: str) -> str:
     return PART.sub(lambda part: f"<!-- generated: {part[1]} -->\n{PARTS[part[1]]()}\n<!-- end -->", text)
 
 
-def table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]] | list[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
     return "\n".join(lines)
@@ -154,6 +154,7 @@ FIELD_TEXTS = {
     "limits": "What may be used of it",
     "verify_tls": "Check the server's certificate. Switching it off is in the audit log",
     "ca_file": "PEM file of an authority of your own, on the hub's machine",
+    "streaming": "`native`: its server streams; `none`: it does not, and streams are made of whole answers",
     "stream_usage": "`ask`: streams are asked for their usage; `never`: for servers that refuse that",
     "missing_usage": "When the server does not say what was used: estimate it, fail the call, or count nothing",
     "max_tokens_field": "The one of the two names of this field that the server knows",
@@ -239,7 +240,7 @@ def commands() -> str:
     group = typer.main.get_command(app)
     parts = []
     for name in COMMANDS:
-        command = group.get_command(None, name)  # type: ignore[attr-defined,arg-type]
+        command = group.get_command(None, name)  # type: ignore[attr-defined]
         below = getattr(command, "commands", None)
         if below:
             parts.append(f"### byom {name}\n\n{command.help}\n")
@@ -277,7 +278,8 @@ def _option(one: Any) -> str:
 
 
 def metrics() -> str:
-    from byom.gateway.metrics import Figures, GatewayCollector
+    from byom.gateway.figures import Figures
+    from byom.gateway.metrics import GatewayCollector
 
     figures = Figures()
     figures.of("m")
@@ -321,9 +323,8 @@ def licence_of(name: str) -> str:
     classifiers = [
         text.rpartition(" :: ")[2] for text in found.get_all("Classifier", []) if text.startswith("License ::")
     ]
-    expression = (
-        found.get("License-Expression") or ", ".join(classifiers) or (found.get("License") or "").split("\n")[0]
-    )
+    stated = [*found.get_all("License-Expression", []), ", ".join(classifiers), *found.get_all("License", [])]
+    expression: str = next((text for text in stated if text), "").split("\n")[0]
     return expression.replace(" License", "").replace("OSI Approved", "").strip() or "—"
 
 

@@ -7,8 +7,9 @@ import re
 import sys
 import tomllib
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "checklist.md"
@@ -30,16 +31,21 @@ class Item(NamedTuple):
 
 
 def items() -> list[Item]:
-    document = tomllib.loads(SOURCE.read_text(encoding="utf-8"))
     return [
         Item(int(number), text, section["title"])
-        for name, section in document.items()
+        for name, section in document().items()
         if name not in ("tests", "because")
         for number, text in section.items()
         if number != "title"
     ]
 
 
+@cache
+def document() -> dict[str, Any]:
+    return tomllib.loads(SOURCE.read_text(encoding="utf-8"))
+
+
+@cache
 def cited_tests() -> dict[int, list[str]]:
     """The tests that cite each number, as ``file::test``, in the order of files."""
     found: defaultdict[int, list[str]] = defaultdict(list)
@@ -62,16 +68,15 @@ def numbers_in(text: str) -> list[int]:
 
 
 def held_by() -> dict[int, list[str]]:
-    document = tomllib.loads(SOURCE.read_text(encoding="utf-8"))
-    found = cited_tests()
-    for number, tests in document.get("tests", {}).items():
-        found[int(number)] += [test for test in tests if test not in found[int(number)]]
+    found = {number: list(tests) for number, tests in cited_tests().items()}
+    for number, tests in document()["tests"].items():
+        held = found.setdefault(int(number), [])
+        held += [test for test in tests if test not in held]
     return found
 
 
 def reasons() -> dict[int, str]:
-    document = tomllib.loads(SOURCE.read_text(encoding="utf-8"))
-    return {int(number): text for number, text in document.get("because", {}).items()}
+    return {int(number): text for number, text in document()["because"].items()}
 
 
 def page() -> str:

@@ -68,7 +68,8 @@ def read(body: bytes) -> Envelope:
     except RecursionError as error:
         raise BadRequest("The request body is nested too deeply.", code="invalid_json") from error
     keys = body.lower().count(_MODEL_KEY) if len(body) < _SMALL else len(_ANY_MODEL_KEY.findall(body))
-    if keys != 1 or b"\\u00" in body:
+    # `find`, not `in`, which is slower: CPython first tries what it is given as a number.
+    if keys != 1 or body.find(b"\\u00") >= 0:
         _check_names(body)
     return envelope
 
@@ -146,9 +147,9 @@ def needles(name: str) -> tuple[bytes, ...]:
 
 def names_once(body: bytes, written: tuple[bytes, ...]) -> bool:
     """Whether the body certainly names this model and no other: what `_cut_model` proves, in fewer steps."""
-    if b"\\u006" in body or body.count(_MODEL_KEY) != 1:
+    if body.count(_MODEL_KEY) != 1 or body.find(b"\\u006") >= 0:
         return False
-    return any(one in body for one in written)
+    return body.find(written[0]) >= 0 or body.find(written[1]) >= 0
 
 
 _SPACES = b" \t\r\n"

@@ -276,6 +276,9 @@ class Exchange:
         """The answer has been passed on and was whole."""
         self.upstream.breaker.succeeded()
         self._close(200, "ok")
+        if self.raw and self.reply is not None and self.head.caller is not None:
+            # The id of a stream stands in its events, where `keep` does not look for it.
+            self.gateway.ownership.made(self.reply.answer_id, self.head.caller.user_id)
         assert self.delivery is not None
         self.delivery.finish()
 

@@ -66,6 +66,13 @@ class Ownership:
         while len(self._owners) > MAX_KNOWN:
             self._owners.popitem(last=False)
 
+    def made(self, thing: str | None, user: str) -> None:
+        """An answer to this user's call names this thing."""
+        if thing and thing not in self._owners:
+            self.learn(thing, user)
+            if self.tell is not None:
+                self.tell(thing, user)
+
     def newest(self, count: int) -> list[tuple[str, str]]:
         """The things learned last, and their users; oldest first."""
         return list(islice(reversed(self._owners.items()), count))[::-1]
@@ -82,10 +89,7 @@ class Ownership:
             except (msgspec.DecodeError, RecursionError):
                 return
             for thing in (made.id, made.output_file_id, made.error_file_id):
-                if thing:
-                    self.learn(thing, user)
-                    if self.tell is not None:
-                        self.tell(thing, user)
+                self.made(thing, user)
 
         return learn
 
@@ -111,7 +115,7 @@ class Ownership:
         if caller is None or caller.role == "admin":
             return
         try:
-            parsed = msgspec.json.decode(body)
+            parsed = _decode(body)
         except (msgspec.DecodeError, RecursionError) as error:
             raise BadRequest(f"The request body is not valid JSON: {error}", code="invalid_json") from error
         for thing in _references(parsed):
@@ -120,6 +124,10 @@ class Ownership:
     def _check(self, thing: str, caller: CallerKey) -> None:
         if self._owners.get(thing) != caller.user_id:
             raise NotFound(f"There is no {thing[:100]!r} that belongs to you.")
+
+
+_decode = msgspec.json.Decoder(float_hook=str).decode
+"""Numbers are of no interest here, so one too large for a float is no reason to refuse a body."""
 
 
 def _references(parsed: Any) -> Iterator[str]:

@@ -102,7 +102,7 @@ class StreamTee:
         """Where the first bytes stand that an event worth reading must have; -1 where there are none."""
         found = [at for at in (data.find(_DONE), data.find(b'"error"')) if at >= 0]
         usage = data.find(b'"usage"')
-        while usage >= 0 and data.startswith(b":null", usage + 7):
+        while usage >= 0 and self._form != "strip" and data.startswith(b":null", usage + 7):
             usage = data.find(b'"usage"', usage + 12)
         if usage >= 0:
             found.append(usage)

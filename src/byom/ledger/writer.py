@@ -21,7 +21,7 @@ TICK_SECONDS = 0.25
 LONGEST_PAUSE = 2.0
 RECOVER_EVERY = 120
 """Ticks after which segments of siblings that died are looked for."""
-NICENESS = 10
+NICENESS = 19
 
 _log = logging.getLogger(__name__)
 

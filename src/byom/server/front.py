@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from byom.server.hub import Hub
 
 
+LINGER_SECONDS = 0.5
+"""How long callers that are connected already may send one more request when the hub stops."""
+
+
 class Front:
     """Of one started hub, in one process."""
 
@@ -34,6 +38,8 @@ class Front:
 
     async def stop(self, drain_seconds: float) -> None:
         """Take nothing new, let what is under way end for at most ``drain_seconds``, and stop the hub."""
+        self._hub.leaving = True
+        await self._listener.linger(min(LINGER_SECONDS, drain_seconds))
         self._listener.stop_accepting()
         await self._others.stop(drain_seconds)
         await self._hub.stop(drain_seconds)

@@ -56,6 +56,8 @@ class Hub:
     ) -> None:
         self.settings = settings
         self.started_at = started_at if started_at is not None else time.time()
+        self.leaving = False
+        """The hub is about to stop: it is not to be given calls, though it still takes those that come."""
         self._siblings = siblings
         self.local_only = is_loopback(settings.host)
         self._hosts = allowed_hosts(settings)
@@ -150,6 +152,8 @@ class Hub:
     def problems(self) -> list[str]:
         """Why this process should get no calls now; empty when it is ready."""
         found = [str(self.gateway.refusing)] if self.gateway.refusing is not None else []
+        if self.leaving and not found:
+            found.append("The hub is shutting down.")
         if self._siblings is not None and not self._siblings.limiter.connected:
             found.append("The process that keeps the limits is away: calls with limits are refused.")
         return found

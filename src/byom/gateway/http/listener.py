@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import time
 from collections.abc import Callable
@@ -51,6 +52,8 @@ class Listener:
         self._fallback = fallback
         self._snapshot = gateway.snapshot
         self._server: asyncio.Server | None = None
+        self._listening: socket.socket | None = None
+        self._tls: ssl.SSLContext | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     @staticmethod
@@ -59,6 +62,7 @@ class Listener:
 
     async def listen(self, listening: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         self._tick()
+        self._listening, self._tls = listening.dup(), tls
         self._server = await self.loop.create_server(lambda: Inbound(self), sock=listening, ssl=tls, backlog=4096)
 
     def hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
@@ -89,17 +93,41 @@ class Listener:
             connection.expire(now, IDLE_SECONDS, READ_SECONDS)
         self._timer = self.loop.call_later(1.0, self._tick)
 
+    async def linger(self, seconds: float) -> None:
+        """No new connections, but for ``seconds`` those that stand are served: a request that is on its way gets its
+        answer, and with it the word that the connection ends."""
+        self.closing = True
+        if self._server is not None and self._listening is not None:
+            self._server.close()
+            # What the system has connected and nobody accepted yet would be reset with the socket.
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = self._listening.accept()
+                    connection.setblocking(False)  # noqa: FBT003
+                    await self.loop.connect_accepted_socket(lambda: Inbound(self), connection, ssl=self._tls)
+        self._forget_socket()
+        deadline = self.loop.time() + seconds
+        while self.connections and self.loop.time() < deadline:  # noqa: ASYNC110 - an event would cost each call
+            await asyncio.sleep(0.02)
+
     def stop_accepting(self) -> None:
         """No new connections; those that are idle close, the others after their answer."""
         self.closing = True
         if self._server is not None:
             self._server.close()
+        self._forget_socket()
         for connection in list(self.connections):
             connection.close_idle()
+
+    def _forget_socket(self) -> None:
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
 
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._forget_socket()
         for connection in list(self.connections):
             if connection.transport is not None:
                 connection.transport.close()
