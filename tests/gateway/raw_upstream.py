@@ -10,7 +10,7 @@ from byom.catalog.snapshot import Snapshot
 from byom.gateway.http.pool import Pool
 from byom.types.target import Target
 
-from tests.gateway.rig import Rig, route_to, snapshot_of
+from tests.gateway.rig import Rig, route_to, snapshot_of, until
 
 Answer = bytes | list[bytes]
 """Bytes in one piece, or in several, each of them read before the next one comes."""
@@ -80,6 +80,4 @@ class RawUpstream:
         self._server.close()
         for writer in self._writers:
             writer.transport.abort()
-        async with asyncio.timeout(5):
-            while self._serving:
-                await asyncio.sleep(0.001)
+        await until(lambda: not self._serving)

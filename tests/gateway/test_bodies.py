@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import gzip
 import hashlib
 import json
@@ -14,8 +15,8 @@ import pytest
 from byom.catalog.snapshot import GatewaySettings
 from byom.testing import Behavior, FakeUpstream
 
-from tests.gateway.rig import MODEL, Rig
-from tests.gateway.wire import body_of, chunked, post, wire
+from tests.gateway.rig import MODEL, Rig, until
+from tests.gateway.wire import Wire, body_of, chunked, post, wire
 
 BODY = body_of()
 
@@ -85,10 +86,14 @@ async def test_the_rest_of_a_refused_body_is_thrown_away_up_to_a_bound(rig: Rig)
     async with wire(rig.port) as line:
         await line.send(post(b" " * 500_000, length=10**9))
         assert (await line.reply()).status == 413
-        with pytest.raises((ConnectionError, TimeoutError)):
-            async with asyncio.timeout(5):
-                while True:
-                    await line.send(b" " * 100_000)
+        with pytest.raises(ConnectionError):
+            await _send_for_ever(line)
+
+
+async def _send_for_ever(line: Wire) -> None:
+    async with asyncio.timeout(5):
+        while True:
+            await line.send(b" " * 100_000)
 
 
 async def test_100_continue_is_said_before_the_body_and_not_to_those_who_are_refused(
@@ -133,8 +138,8 @@ async def test_a_body_shorter_than_announced_waits_and_one_that_never_comes_is_g
         connection.expire(started + 59, idle=120, reading=60)
         assert rig.listener.connections
         connection.expire(started + 61, idle=120, reading=60)
-        with pytest.raises(ConnectionError):
-            await line.ended()
+        with contextlib.suppress(ConnectionError):
+            assert await line.ended() == b""
     assert not rig.rows
 
 
@@ -147,15 +152,13 @@ async def test_a_long_idle_connection_may_still_send_a_slow_body(rig: Rig) -> No
         connection.idle_since -= 100
         request = post(body)
         await line.send(request[:-10])
-        while connection._head is None:
-            await asyncio.sleep(0.001)
+        await until(lambda: connection._head is not None)
         connection.expire(rig.listener.now(), idle=120, reading=60)
         await line.send(request[-10:])
         assert (await line.reply()).status == 200
         connection.idle_since -= 100
         await line.send(post(BODY)[:20])
-        while not connection._buffer:
-            await asyncio.sleep(0.001)
+        await until(lambda: bool(connection._buffer))
         connection.expire(rig.listener.now(), idle=120, reading=60)
         await line.send(post(BODY)[20:])
         assert (await line.reply()).status == 200
@@ -222,10 +225,14 @@ async def test_an_answer_that_is_compressed_against_our_wish_is_decoded_once(
     for _ in range(2):
         answer = await http.post("/chat/completions", content=body_of(stream=stream))
         assert "content-encoding" not in answer.headers
-        text = answer.text if not stream else "".join(
-            json.loads(line[6:])["choices"][0]["delta"].get("content") or ""
-            for line in answer.text.splitlines()
-            if line.startswith("data: {")
+        text = (
+            answer.text
+            if not stream
+            else "".join(
+                json.loads(line[6:])["choices"][0]["delta"].get("content") or ""
+                for line in answer.text.splitlines()
+                if line.startswith("data: {")
+            )
         )
         assert "Hello there" in text
     assert upstream.requests[0].header("accept-encoding") == "identity"
@@ -253,7 +260,7 @@ FORMS = {
     "another spelling": form(NAMED, OTHER.replace(b'"model"', b'"Model"')),
     "a name without quotation marks": form(NAMED, OTHER.replace(b'"model"', b"model")),
     "a name with an escape": form(NAMED, OTHER.replace(b"model", b"mo\\del")),
-    "an extended name": form(NAMED, OTHER.replace(b'name="model"', b"name*=utf-8\'\'model")),
+    "an extended name": form(NAMED, OTHER.replace(b'name="model"', b"name*=utf-8''model")),
     "two names": form(NAMED, OTHER.replace(b'name="model"', b'name="a"; name="model"')),
     "a folded head": form(NAMED, OTHER.replace(b"; name", b";\r\n name")),
     "something before it": b"\r\n" + form(NAMED),

@@ -21,7 +21,7 @@ def settings(rig: Rig) -> None:
 
 def wake(rig: Rig) -> None:
     """The time for which the upstream is left alone is over."""
-    breaker(rig)._open_until = 0.001
+    breaker(rig).open_until = 0.001
 
 
 def breaker(rig: Rig) -> Breaker:
@@ -77,9 +77,7 @@ async def test_only_one_call_probes_whoever_else_is_refused(rig: Rig, upstream: 
     assert await statuses(rig, 1) == [200]
 
 
-async def test_a_probe_that_the_network_policy_stops_leaves_room_for_the_next(
-    rig: Rig, upstream: FakeUpstream
-) -> None:
+async def test_a_probe_that_the_network_policy_stops_leaves_room_for_the_next(rig: Rig, upstream: FakeUpstream) -> None:
     """gateway checklist 39"""
     upstream.set_default(Behavior(status=500, headers={"connection": "close"}))
     await statuses(rig, 3)

@@ -12,7 +12,7 @@ from byom.gateway.http import pool
 from byom.testing import Behavior, FakeUpstream
 
 from tests.gateway.raw_upstream import RawUpstream
-from tests.gateway.rig import Rig, running, target_of
+from tests.gateway.rig import Rig, running, target_of, until
 from tests.gateway.wire import body_of, post, wire
 
 BODY = body_of()
@@ -75,10 +75,8 @@ async def test_a_reused_connection_that_breaks_in_an_answer_is_no_such_race() ->
         async with running(raw.snapshot(retry=ONCE)) as rig, wire(rig.port) as line:
             assert (await line.call(post(BODY))).status == 200
             await line.send(post(BODY))
-            while len(raw.requests) < 2:
-                await asyncio.sleep(0.001)
-            while not any(one._touched for one in raw.pool(rig).open if one.receiver is not None):
-                await asyncio.sleep(0.001)
+            await until(lambda: len(raw.requests) == 2)
+            await until(lambda: any(one.touched for one in raw.pool(rig).open if one.receiver is not None))
             raw._writers[0].transport.abort()
             assert (await line.reply()).status == 502
         assert len(raw.requests) == 2
@@ -104,7 +102,7 @@ async def test_the_connection_used_last_is_used_next_so_that_the_others_close(ri
         for _ in range(3):
             await a.call(post(BODY))
             (upstream,) = rig.gateway._upstreams.values()
-            used.append(upstream.pool._idle[-1])
+            used.append(upstream.pool.idle[-1])
         assert len(set(map(id, used))) == 1
 
 
@@ -192,7 +190,6 @@ async def test_one_upstream_that_stands_still_does_not_hold_up_another(rig: Rig,
         rig.change_route(target=target_of(upstream, host="slow.invalid"), connection_id="slow")
         async with wire(rig.port) as waiting, wire(rig.port) as quick:
             await waiting.send(post(BODY))
-            while not any(one.route.target.host == "slow.invalid" for one in rig.gateway.active):
-                await asyncio.sleep(0.001)
+            await until(lambda: any(one.route.target.host == "slow.invalid" for one in rig.gateway.active))
             rig.change_route(target=target_of(other), connection_id="other")
             assert (await quick.call(post(BODY))).status == 200

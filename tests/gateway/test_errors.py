@@ -221,12 +221,15 @@ NOT_JSON = {
 @pytest.mark.parametrize("answer", NOT_JSON.values(), ids=NOT_JSON.keys())
 async def test_an_answer_that_is_none_is_502(answer: bytes) -> None:
     """gateway checklist 28"""
-    async with RawUpstream([answer], close=True) as raw:
-        async with running(raw.snapshot(retry=Retry(attempts=1))) as rig, wire(rig.port) as line:
-            reply = await line.call(post(CHAT))
-            assert reply.status == 502
-            assert reply.error["type"] == "upstream_error"
-            assert rig.rows[0].state == "error"
+    async with (
+        RawUpstream([answer], close=True) as raw,
+        running(raw.snapshot(retry=Retry(attempts=1))) as rig,
+        wire(rig.port) as line,
+    ):
+        reply = await line.call(post(CHAT))
+        assert reply.status == 502
+        assert reply.error["type"] == "upstream_error"
+        assert rig.rows[0].state == "error"
 
 
 @BOTH

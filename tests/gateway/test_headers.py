@@ -124,9 +124,7 @@ async def test_an_id_that_is_not_fit_for_logs_is_replaced(rig: Rig, value: str) 
 async def test_a_key_in_the_query_is_no_key(rig: Rig, upstream: FakeUpstream, http: httpx2.AsyncClient) -> None:
     """gateway checklist 68"""
     for name in ("api_key", "key", "access_token"):
-        answer = await http.post(
-            f"/chat/completions?{name}={TOKEN}", content=body_of(), headers={"authorization": ""}
-        )
+        answer = await http.post(f"/chat/completions?{name}={TOKEN}", content=body_of(), headers={"authorization": ""})
         assert answer.status_code == 401
     assert not upstream.requests
 

@@ -11,7 +11,7 @@ from byom.catalog.snapshot import GatewaySettings, Retry
 from byom.testing import Behavior, FakeUpstream
 from byom.types.limits import Limits, Window
 
-from tests.gateway.rig import MODEL, OTHER_TOKEN, Rig, key
+from tests.gateway.rig import MODEL, OTHER_TOKEN, Rig, key, until
 from tests.gateway.wire import HELLO, body_of, post, wire
 
 BODY = body_of()
@@ -101,8 +101,7 @@ async def test_when_the_caller_of_the_call_leaves_one_of_those_who_wait_makes_it
             await hasty.send(post(BODY, "Idempotency-Key: k1"))
             await upstream.wait_for_requests(1)
             await patient.send(post(BODY, "Idempotency-Key: k1"))
-            while not any(entry.waiting for entry in rig.gateway.idempotency._entries.values()):
-                await asyncio.sleep(0.001)
+            await until(lambda: any(entry.waiting for entry in rig.gateway.idempotency._entries.values()))
         assert (await patient.reply()).status == 200
     assert len(upstream.requests) == 2
 
@@ -113,8 +112,7 @@ async def test_those_who_wait_are_told_when_the_hub_stops(rig: Rig, upstream: Fa
     async with wire(rig.port) as one, wire(rig.port) as other:
         for line in (one, other):
             await line.send(post(BODY, "Idempotency-Key: k1"))
-        while not any(entry.waiting for entry in rig.gateway.idempotency._entries.values()):
-            await asyncio.sleep(0.001)
+        await until(lambda: any(entry.waiting for entry in rig.gateway.idempotency._entries.values()))
         await rig.gateway.drain(0.0)
         assert [(await line.reply()).status for line in (one, other)] == [503, 503]
     assert len(upstream.requests) == 1

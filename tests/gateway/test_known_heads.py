@@ -167,9 +167,7 @@ async def test_the_host_is_checked_for_each_head_that_is_another_one(upstream: F
     assert len(upstream.requests) == 2
 
 
-async def test_a_flood_of_heads_is_kept_within_bounds_and_answered(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_flood_of_heads_is_kept_within_bounds_and_answered(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """gateway checklist 86"""
     monkeypatch.setattr(listeners, "MAX_KEPT_HEADS", 16)
     async with wire(rig.port) as line:

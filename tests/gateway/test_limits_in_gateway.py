@@ -91,9 +91,7 @@ async def test_a_request_larger_than_its_limit_is_told_so_and_not_to_try_again(r
 
 
 @BOTH
-async def test_calls_at_the_same_time_are_bounded(
-    rig: Rig, upstream: FakeUpstream, http: httpx2.AsyncClient
-) -> None:
+async def test_calls_at_the_same_time_are_bounded(rig: Rig, upstream: FakeUpstream, http: httpx2.AsyncClient) -> None:
     """gateway checklist 48"""
     limit_key(rig, concurrency=3)
     upstream.set_default(Behavior(latency=0.2))

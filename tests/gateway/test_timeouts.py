@@ -14,7 +14,7 @@ from byom.testing import Behavior, FakeUpstream
 from byom.types.limits import Limits
 from byom.types.target import Target, Timeouts
 
-from tests.gateway.rig import MODEL, Rig, key, route_to, running, snapshot_of
+from tests.gateway.rig import MODEL, Rig, key, route_to, running, snapshot_of, until
 from tests.gateway.wire import body_of, post, wire
 
 CHAT = body_of()
@@ -27,7 +27,7 @@ async def test_connecting_has_its_time() -> None:
         address = full.getsockname()
         fillers = [socket.socket() for _ in range(4)]
         for filler in fillers:
-            filler.setblocking(False)  # noqa: FBT003
+            filler.settimeout(0)
             filler.connect_ex(address)
         target = Target(scheme="http", host="127.0.0.1", port=address[1], base_path="/v1")
         route = route_to(target, retry=ONCE, timeouts=Timeouts(connect=0.2))
@@ -135,8 +135,7 @@ async def test_a_long_call_is_not_cut_by_anything_hidden(rig: Rig, upstream: Fak
         upstream.set_default(behavior)
         async with wire(rig.port) as line:
             await line.send(post(body_of(stream=stream)))
-            while not rig.gateway.active:
-                await asyncio.sleep(0.001)
+            await until(lambda: bool(rig.gateway.active))
             (exchange,) = rig.gateway.active
             clock.sweep(exchange, time.perf_counter() + 3600, 0.0)
             (connection,) = rig.listener.connections
@@ -150,8 +149,7 @@ async def test_by_default_a_call_of_a_quarter_of_an_hour_ends_well(rig: Rig, ups
     upstream.set_default(Behavior(chunks=3, chunk_interval=0.1))
     async with wire(rig.port) as line:
         await line.send(post(body_of(stream=True)))
-        while not any(one.reply is not None for one in rig.gateway.active):
-            await asyncio.sleep(0.001)
+        await until(lambda: any(one.reply is not None for one in rig.gateway.active))
         (exchange,) = rig.gateway.active
         exchange.started -= 7200
         clock.sweep(exchange, time.perf_counter() + 100, 0.0)

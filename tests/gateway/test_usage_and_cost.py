@@ -92,9 +92,7 @@ GOLDEN = {
         reasoning=25,
         path="responses",
     ),
-    "OpenAI, embeddings": Golden(
-        {"prompt_tokens": 8, "total_tokens": 8}, 8, 0, 8_007, path="embeddings"
-    ),
+    "OpenAI, embeddings": Golden({"prompt_tokens": 8, "total_tokens": 8}, 8, 0, 8_007, path="embeddings"),
     "rerank, in total alone": Golden({"total_tokens": 12}, 12, 0, 12_007, path="rerank"),
     "Anthropic, cache tokens come on top": Golden(
         {
@@ -185,9 +183,7 @@ GOLDEN = {
 
 
 @pytest.mark.parametrize("golden", GOLDEN.values(), ids=GOLDEN.keys())
-async def test_every_token_is_counted_once_in_its_own_class(
-    rig: Rig, upstream: FakeUpstream, golden: Golden
-) -> None:
+async def test_every_token_is_counted_once_in_its_own_class(rig: Rig, upstream: FakeUpstream, golden: Golden) -> None:
     """gateway checklist 55"""
     rig.change_route(price=PRICE)
     body = json.dumps({"id": "a", "choices": [], "usage": golden.usage}).encode()

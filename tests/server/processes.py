@@ -132,7 +132,7 @@ async def launch(flags: dict[str, Any]) -> tuple[asyncio.subprocess.Process, str
 @contextlib.asynccontextmanager
 async def hub_process(home: Path, **settings: Any) -> AsyncIterator[HubProcess]:
     """A hub that serves. In the end it is gone with every process that it started, whatever the test did to it."""
-    home.mkdir(exist_ok=True)
+    os.makedirs(home, exist_ok=True)
     flags = {"home": str(home), "port": 0, "drain_seconds": 1.0, "log_level": "info"} | settings
     process, url = await launch(flags)
     hub = HubProcess(process, flags, url)
@@ -176,7 +176,7 @@ async def fill(
     key: dict[str, Any] | None = None,
 ) -> Filled:
     """A catalog with a connection to ``upstream``, models with further fields by name, and a caller's key."""
-    home.mkdir(exist_ok=True)
+    os.makedirs(home, exist_ok=True)
     settings = load_settings({"home": str(home), "database_url": database_url or None}, environ={})
     async with Catalog.session(settings) as catalog:
         await catalog.connections.create(

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from byom.testing import Behavior, FakeUpstream
 
+from byom.testing import Behavior, FakeUpstream
 from tests.server.processes import ASK, alive, fill, hub_process, launch, rows_of, until
 
 STREAMS = 50
@@ -147,9 +147,9 @@ async def test_a_worker_that_is_told_to_end_drains_and_is_replaced(tmp_path: Pat
 async def test_a_hub_of_workers_that_cannot_start_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    flags = {"home": str(home), "port": 0, "workers": 2, "database_url": f"sqlite:///{tmp_path}/no/such/folder/x.db"}
+    flags = {"home": str(home), "port": 0, "workers": 2, "database_url": "postgresql://byom@127.0.0.1:1/byom"}
     process, url = await launch(flags)
-    assert (await process.wait(), url) == (1, "")
+    assert (await asyncio.wait_for(process.wait(), 30), url) == (1, "")
     log = (home / "hub.log").read_text()
     assert "Traceback" not in log, log
     assert "database" in log

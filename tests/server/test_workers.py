@@ -152,32 +152,35 @@ async def test_the_view_of_calls_under_way_is_of_all_workers(tmp_path: Path, ups
     """gateway checklist 91"""
     upstream.set_default(Behavior(hang=True))
     filled = await fill(tmp_path / "home", upstream)
-    async with hub_process(tmp_path / "home", workers=WORKERS) as hub:
-        async with hub.client(filled.key, fresh=True) as caller, hub.client(fresh=True) as admin:
-            asked = [
-                asyncio.ensure_future(caller.post("/v1/chat/completions", json={"model": "plain", **ASK}))
-                for _ in range(24)
-            ]
-            try:
+    async with (
+        hub_process(tmp_path / "home", workers=WORKERS) as hub,
+        hub.client(filled.key, fresh=True) as caller,
+        hub.client(fresh=True) as admin,
+    ):
+        asked = [
+            asyncio.ensure_future(caller.post("/v1/chat/completions", json={"model": "plain", **ASK}))
+            for _ in range(24)
+        ]
+        try:
 
-                async def seen() -> bool:
-                    return len((await admin.get("/api/live")).json()["data"]) == 24
+            async def seen() -> bool:
+                return len((await admin.get("/api/live")).json()["data"]) == 24
 
-                await until(seen)
-                for _ in range(8):
-                    live = (await admin.get("/api/live")).json()["data"]
-                    assert len({call["id"] for call in live}) == 24
-                    assert (await admin.get("/api/info")).json()["calls_under_way"] == 24
-                    assert await metric(admin, "byom_calls_in_flight") == 24
-            finally:
-                for one in asked:
-                    one.cancel()
-                await asyncio.gather(*asked, return_exceptions=True)
+            await until(seen)
+            for _ in range(8):
+                live = (await admin.get("/api/live")).json()["data"]
+                assert len({call["id"] for call in live}) == 24
+                assert (await admin.get("/api/info")).json()["calls_under_way"] == 24
+                assert await metric(admin, "byom_calls_in_flight") == 24
+        finally:
+            for one in asked:
+                one.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
 
-            async def none() -> bool:
-                return not (await admin.get("/api/live")).json()["data"]
+        async def none() -> bool:
+            return not (await admin.get("/api/live")).json()["data"]
 
-            await until(none)
+        await until(none)
 
 
 async def test_what_one_worker_learned_of_ownership_the_others_know(tmp_path: Path, upstream: FakeUpstream) -> None:
@@ -194,14 +197,21 @@ async def test_what_one_worker_learned_of_ownership_the_others_know(tmp_path: Pa
         assert (await client.post("/v1/responses", json=stranger)).status_code == 404
 
 
+def resident_kilobytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0])
+
+
+def told_to_the_system(pid: int, name: str) -> bytes:
+    return Path(f"/proc/{pid}/{name}").read_bytes()
+
+
 async def test_the_process_that_holds_the_workers_together_is_small_and_starts_the_builtin_models_once(
     tmp_path: Path, upstream: FakeUpstream
 ) -> None:
     await fill(tmp_path / "home", upstream)
     async with hub_process(tmp_path / "home", workers=2) as hub:
         await until(lambda: len(hub.children("byom.host.builtin")) == 1)
-        status = Path(f"/proc/{hub.process.pid}/status").read_text()
-        resident = int(status.partition("VmRSS:")[2].split()[0])
+        resident = resident_kilobytes(hub.process.pid)
         assert resident < 40_000, f"{resident} kB"
 
         async def answers() -> bool:
@@ -211,7 +221,7 @@ async def test_the_process_that_holds_the_workers_together_is_small_and_starts_t
         assert len(hub.children("byom.host.builtin")) == 1
         for pid in [hub.process.pid, *hub.workers]:
             for name in ("cmdline", "environ"):
-                seen = Path(f"/proc/{pid}/{name}").read_bytes()
+                seen = told_to_the_system(pid, name)
                 assert b"secret" not in seen
                 assert hub.admin_key.encode() not in seen
 

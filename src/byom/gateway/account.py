@@ -90,6 +90,7 @@ def close(exchange: Exchange, status: int, state: State, usage: Usage | None, an
         tokens = usage.prompt_tokens + usage.completion_tokens
         for grant in exchange.grants:
             gateway.limiter.settle(grant, tokens, cost or 0)
+    plan = exchange.plan
     caller = exchange.head.caller
     stream = exchange.envelope.stream is True
     first = exchange.first_token
@@ -97,16 +98,14 @@ def close(exchange: Exchange, status: int, state: State, usage: Usage | None, an
     overhead = latency - exchange.waited - exchange.upstream_time - exchange.open_attempt()
     if overhead < 0.0:
         overhead = 0.0
+    exchange.overhead = overhead
     gateway.record(
         Row(
             exchange.id,
             exchange.at,
             caller.id if caller is not None else "",
             caller.user_name if caller is not None else "",
-            route.connection,
-            route.name,
-            route.upstream_model,
-            exchange.head.path,
+            *plan.names,
             status,
             state,
             exchange.error,
@@ -130,7 +129,7 @@ def close(exchange: Exchange, status: int, state: State, usage: Usage | None, an
             exchange.head.request_id,
         )
     )
-    figures = exchange.plan.figures
+    figures = plan.figures
     outcome = (state, status)
     figures.states[outcome] = figures.states.get(outcome, 0) + 1
     figures.prompt_tokens += usage.prompt_tokens

@@ -42,6 +42,11 @@ def error_headers(error: ByomError, request_id: str) -> bytes:
     return lines
 
 
+def own(request_id: bytes, overhead: float) -> bytes:
+    """The lines that the hub adds to every answer; ``overhead`` in seconds."""
+    return b"x-request-id: %b\r\nx-byom-overhead-ms: %.3f\r\n" % (request_id, overhead * 1000)
+
+
 def passed_error_headers(request_id: bytes, retry_after: float | None, *, last: bool) -> bytes:
     """For an upstream's error that passes; ``last``: the hub has tried several times already."""
     lines = JSON + header(b"x-request-id", request_id)

@@ -13,25 +13,25 @@ STARTING_RETRIES = 10.0
 class Breaker:
     """Closed: calls pass. Open: none does. Half-open: one does, and what comes of it decides."""
 
-    __slots__ = ("_failures", "_open_until", "_probing", "_retries")
+    __slots__ = ("_failures", "_probing", "open_until", "retries")
 
     def __init__(self) -> None:
         self._failures = 0
-        self._open_until = 0.0
+        self.open_until = 0.0
         self._probing = False
-        self._retries = STARTING_RETRIES
+        self.retries = STARTING_RETRIES
 
     @property
     def state(self) -> str:
-        if not self._open_until:
+        if not self.open_until:
             return "closed"
-        return "open" if time.monotonic() < self._open_until else "half-open"
+        return "open" if time.monotonic() < self.open_until else "half-open"
 
     def refused_for(self) -> float:
         """Seconds for which calls are refused; 0 lets this call pass, as the one probe when half-open."""
-        if not self._open_until:
+        if not self.open_until:
             return 0.0
-        left = self._open_until - time.monotonic()
+        left = self.open_until - time.monotonic()
         if left > 0:
             return left
         if self._probing:
@@ -40,9 +40,9 @@ class Breaker:
         return 0.0
 
     def succeeded(self) -> None:
-        if self._failures or self._open_until:
+        if self._failures or self.open_until:
             self._failures = 0
-            self._open_until = 0.0
+            self.open_until = 0.0
             self._probing = False
 
     def failed(self, settings: Circuit) -> bool:
@@ -51,8 +51,8 @@ class Breaker:
         reopened = self._probing
         self._probing = False
         if reopened or (settings.failures and self._failures >= settings.failures):
-            opens = not self._open_until or reopened
-            self._open_until = time.monotonic() + settings.seconds
+            opens = not self.open_until or reopened
+            self.open_until = time.monotonic() + settings.seconds
             return opens
         return False
 
@@ -62,11 +62,11 @@ class Breaker:
 
     def earn(self, share: float) -> None:
         """A call began: it earns a part of a retry."""
-        if self._retries < STARTING_RETRIES:
-            self._retries = min(STARTING_RETRIES, self._retries + share)
+        if self.retries < STARTING_RETRIES:
+            self.retries = min(STARTING_RETRIES, self.retries + share)
 
     def spend_retry(self) -> bool:
-        if self._retries < 1.0:
+        if self.retries < 1.0:
             return False
-        self._retries -= 1.0
+        self.retries -= 1.0
         return True

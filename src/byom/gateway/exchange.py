@@ -20,6 +20,7 @@ from byom.errors import ByomError, CircuitOpen, Unavailable, UpstreamProtocol, U
 from byom.gateway import account, admission, answers, attempts, paths, replies
 from byom.gateway import envelope as envelopes
 from byom.gateway.delivery import Delivery
+from byom.gateway.plan import GENERATING
 from byom.ledger.row import Attempt
 
 if TYPE_CHECKING:
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from byom.limits.limiter import Grant
 
 log = logging.getLogger("byom.gateway")
-STREAM_OPTIONS = frozenset({"chat/completions", "completions"})
-"""Routes that know ``stream_options``."""
 
 
 class Exchange:
@@ -51,6 +50,8 @@ class Exchange:
     upstream_time = 0.0
     """Seconds that attempts took which have ended."""
     waited = 0.0
+    overhead = 0.0
+    """Seconds that the hub itself added, known when the account is closed."""
     first_token: float | None = None
     error = ""
     finished = False
@@ -127,7 +128,7 @@ class Exchange:
         if connection is None:
             self.spawn(self._connect())
         else:
-            self._send(connection)
+            self.send(connection, self.sent_body or self._prepare_body())
 
     async def _connect(self) -> None:
         self.attempt_began = perf_counter()
@@ -137,14 +138,14 @@ class Exchange:
         if self.finished:
             connection.abandon()
             return
-        self._send(connection)
+        self.send(connection, self.sent_body or self._prepare_body())
 
-    def _send(self, connection: Outbound) -> None:
-        body = self.sent_body
-        if body is None:
-            body = self.sent_body = self._prepare_body()
+    def send(self, connection: Outbound, body: bytes) -> None:
+        """Send this body to the upstream over this connection."""
+        self.sent_body = body
         self._conn = connection
-        head = b"%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n" % (self.plan.head, self.public_id, len(body))
+        public_id = (self.head.request_id or self.id).encode("latin-1")
+        head = b"%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n" % (self.plan.head, public_id, len(body))
         self.attempt_began = self.last_data = perf_counter()
         connection.send(self, head, body)
 
@@ -158,10 +159,7 @@ class Exchange:
             self.body,
             envelope,
             model=route.upstream_model,
-            ask_usage=bool(envelope.stream)
-            and route.streaming == "native"
-            and route.stream_usage == "ask"
-            and self.head.path in STREAM_OPTIONS,
+            ask_usage=bool(envelope.stream) and plan.ask_usage and self.head.path in GENERATING,
             stream=False if envelope.stream and route.streaming == "none" else None,
             max_tokens_field=route.max_tokens_field,
         )
@@ -171,7 +169,7 @@ class Exchange:
     def on_whole(self, status: int, headers: dict[bytes, bytes], data: bytes) -> None:
         """A whole answer in one read: the common case, and the same as `on_head`, `on_data`, `on_end`."""
         self.last_data = now = perf_counter()
-        if status == 200 and not self.streams and self.keep is None and self.delivery is None:
+        if status == 200 and self.envelope.stream is not True and self.keep is None and self.delivery is None:
             answer = replies.plain_answer(headers, data)
             if answer is not None:
                 self._conn = None
@@ -184,7 +182,8 @@ class Exchange:
                         return
                     usage = account.estimate(self, len(data) // 4)
                 account.close(self, 200, "ok", usage, answer.id or "")
-                self.down.respond(200, answers.JSON + self._own_headers(), data)
+                lines = self._own_headers() if self.attempts > 1 else answers.own(self.public_id, self.overhead)
+                self.down.respond(200, answers.JSON + lines, data)
                 return
         self._end_attempt()
         self.reply = reply = replies.for_head(self, status, headers)
@@ -245,7 +244,7 @@ class Exchange:
     @property
     def streams(self) -> bool:
         """The caller asked for an event stream of a route that the gateway understands."""
-        return self.envelope.stream is True and self.head.path in STREAM_OPTIONS
+        return self.envelope.stream is True and self.head.path in GENERATING
 
     @property
     def needs_usage(self) -> bool:
@@ -324,7 +323,7 @@ class Exchange:
 
     def _own_headers(self) -> bytes:
         added = (perf_counter() - self.started - self.waited - self.upstream_time - self.open_attempt()) * 1000
-        lines = b"x-request-id: %b\r\nx-byom-overhead-ms: %.3f\r\n" % (self.public_id, max(0.0, added))
+        lines = answers.own(self.public_id, max(0.0, added) / 1000)
         if self.attempts > 1:
             lines += b"x-byom-attempts: %d\r\n" % self.attempts
             lines += answers.header(b"x-byom-model", self.route.name.encode())

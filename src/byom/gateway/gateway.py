@@ -22,7 +22,7 @@ from byom.errors import (
     Unauthenticated,
     Unavailable,
 )
-from byom.gateway import account, answers, clock, form, listing, paths
+from byom.gateway import account, answers, clock, express, form, listing, paths
 from byom.gateway import envelope as envelopes
 from byom.gateway.cache import AnswerStore, cache_key, cacheable
 from byom.gateway.exchange import Exchange
@@ -30,7 +30,7 @@ from byom.gateway.figures import Figures
 from byom.gateway.http.body import inflate
 from byom.gateway.idempotency import Idempotency
 from byom.gateway.ownership import Ownership
-from byom.gateway.plan import Plan
+from byom.gateway.plan import GENERATING, Plan
 from byom.gateway.upstreams import Upstream
 from byom.types.limits import Scope
 from byom.upstream.network import resolve
@@ -178,6 +178,10 @@ class Gateway:
                     self.authenticate(head.token)
             if self.refusing is not None:
                 raise self.refusing
+            if head.straight:
+                call = express.begin(self, head, body, down)
+                if call is not None:
+                    return call
             if head.encoding:
                 body = inflate(body, head.encoding, self.settings.max_body_bytes)
             exchange = self._begin(head, body, down, started)
@@ -203,6 +207,8 @@ class Gateway:
         head.plans = {}
         head.caller = self.authenticate(head.token)
         head.snapshot = self.snapshot
+        plain = not head.encoding and not head.idempotency_key
+        head.straight = plain and head.method == "POST" and head.path in GENERATING
 
     def _begin(self, head: CallHead, body: bytes, down: Downstream, started: float) -> Exchange | None:
         """The exchange for this call; ``None`` where the gateway itself has answered."""
@@ -213,7 +219,7 @@ class Gateway:
             plan = head.plans.get(envelope.model or "")
             if plan is None:
                 plan = self._plan_for(head, envelope.model, kind)
-            if path == "responses" or body.find(b"file_id") >= 0 or body.find(b"\\u00") >= 0:
+            if path == "responses" or body.find(b"file_id") >= 0 or envelopes.hides_names(body):
                 self.ownership.check_body(body, head.caller)
         elif path == "models" or path.startswith("models/"):
             self._list(head, down)
@@ -264,6 +270,7 @@ class Gateway:
             upstream.head(head),
             self.figures.of(route.name),
             name=name,
+            path=head.path,
             counted=head.path in account.COUNTED,
         )
 

@@ -14,11 +14,31 @@ if TYPE_CHECKING:
     from byom.types.limits import Scope
 
 
+GENERATING = frozenset({"chat/completions", "completions"})
+"""Routes that answer with text, and may stream it with ``stream_options``."""
+
+
 class Plan:
     """``steps``: the scopes to be admitted to, in one step or, where there are fallbacks, in two. ``name``: the
     model's, as the caller wrote it."""
 
-    __slots__ = ("counted", "figures", "head", "kind", "needles", "route", "same_name", "steps", "upstream")
+    __slots__ = (
+        "ask_usage",
+        "counted",
+        "express",
+        "figures",
+        "fixed_cost",
+        "head",
+        "kind",
+        "names",
+        "needles",
+        "output_cost",
+        "prompt_cost",
+        "route",
+        "same_name",
+        "steps",
+        "upstream",
+    )
 
     def __init__(
         self,
@@ -30,6 +50,7 @@ class Plan:
         figures: ModelFigures,
         *,
         name: str,
+        path: str,
         counted: bool,
     ) -> None:
         self.route = route
@@ -44,3 +65,19 @@ class Plan:
         self.same_name = name == route.upstream_model and not kind.raw and route.max_tokens_field == "as-is"
         """The upstream knows the model by the name that the caller used: most bodies pass untouched."""
         self.needles = envelopes.needles(name) if self.same_name else ()
+        self.names = (route.connection, route.name, route.upstream_model, path)
+        """What stands in a ledger row of each call."""
+        price = route.price
+        self.fixed_cost = 0 if price is None else price.request
+        self.prompt_cost = 0 if price is None else price.input
+        self.output_cost = 0 if price is None else price.output
+        self.ask_usage = route.streaming == "native" and route.stream_usage == "ask"
+        self.express = (
+            self.same_name
+            and path in GENERATING
+            and len(steps) <= 1
+            and route.cache is None
+            and route.streaming == "native"
+            and (price is None or not price.tiers)
+        )
+        """Calls may take the straight road (`byom.gateway.express`)."""

@@ -34,6 +34,7 @@ class CallHead:
         "query",
         "request_id",
         "snapshot",
+        "straight",
         "token",
         "traceparent",
     )
@@ -60,6 +61,8 @@ class CallHead:
         self.snapshot: Snapshot | None = None
         self.caller: CallerKey | None = None
         self.plans: dict[str, Plan] = {}
+        self.straight = False
+        """Calls may take the straight road (`byom.gateway.express`), as far as the head shows."""
 
 
 class Downstream(Protocol):

@@ -18,6 +18,10 @@ from byom.types.usage import Usage
 MAX_HELD = 4 * 1024 * 1024
 """Bytes of one unfinished event that are held back; a longer one is passed on unseen."""
 
+LARGE_READ = 4096
+SAMPLE = 2048
+"""Bytes. The events in the first ``SAMPLE`` bytes of a read of ``LARGE_READ`` or more stand for all of it."""
+
 UsageForm = Literal["strip", "last", "as-is"]
 """``strip``: none reaches the caller. ``last``: once, in a last chunk without choices. ``as-is``: as it comes."""
 
@@ -87,9 +91,12 @@ class StreamTee:
         """The bytes to forward now, perhaps none."""
         if self._parts or self._special or not data.endswith((b"\n\n", b"\r\n\r\n")):
             return self._feed_slowly(data)
-        if self._form == "strip" and _NULL_USAGE in data:
+        # Each search goes over all bytes of a large read, so there are as few as can be.
+        usage = data.find(b'"usage"')
+        if usage > 0 and self._form == "strip" and data.startswith(_NULL_USAGE, usage - 1):
             data = data.replace(_NULL_USAGE, b"")
-        first = self._first_of_interest(data)
+            usage = data.find(b'"usage"')
+        first = self._first_of_interest(data, usage)
         if first < 0:
             return self._pass(data)
         # A read of many events: those before the first one of interest pass without a look at each.
@@ -98,10 +105,11 @@ class StreamTee:
             return self._feed_slowly(data)
         return self._pass(data[:start]) + self._feed_slowly(data[start:])
 
-    def _first_of_interest(self, data: bytes) -> int:
+    def _first_of_interest(self, data: bytes, usage: int) -> int:
         """Where the first bytes stand that an event worth reading must have; -1 where there are none."""
-        found = [at for at in (data.find(_DONE), data.find(b'"error"')) if at >= 0]
-        usage = data.find(b'"usage"')
+        capital = data.find(b"D")
+        done = data.find(_DONE, capital - 1) if capital > 0 else -1
+        found = [at for at in (done, data.find(b'"error"')) if at >= 0]
         while usage >= 0 and self._form != "strip" and data.startswith(b":null", usage + 7):
             usage = data.find(b'"usage"', usage + 12)
         if usage >= 0:
@@ -110,7 +118,10 @@ class StreamTee:
 
     def _pass(self, data: bytes) -> bytes:
         """Forward whole events without anything of interest."""
-        count = data.count(b"data:")
+        if len(data) < LARGE_READ:
+            count = data.count(b"data:")
+        else:
+            count = data.count(b"data:", 0, SAMPLE) * len(data) // SAMPLE
         if count:
             self.events += count
             self._remember(data)

@@ -48,13 +48,13 @@ class Outbound(asyncio.Protocol):
         "_parser",
         "_parts",
         "_status",
-        "_touched",
         "idle_since",
         "lost",
         "on_body",
         "pool",
         "receiver",
         "requests",
+        "touched",
         "transport",
     )
 
@@ -70,7 +70,7 @@ class Outbound(asyncio.Protocol):
         self._parts: list[bytes] = []
         # llhttp calls list.append itself: no Python frame for each chunk of the transfer coding.
         self.on_body = self._parts.append
-        self._touched = False
+        self.touched = False
         self._keep_alive = False
         self._close_delimited = False
         self._first = b""
@@ -84,7 +84,7 @@ class Outbound(asyncio.Protocol):
         assert transport is not None
         self.receiver = receiver
         self.requests += 1
-        self._touched = False
+        self.touched = False
         if len(body) < 65536:
             transport.write(head + body)
         else:
@@ -127,7 +127,7 @@ class Outbound(asyncio.Protocol):
         else:
             receiver.on_failure(
                 UpstreamUnreachable("The model's server closed the connection without an answer."),
-                untouched=self.requests > 1 and not self._touched,
+                untouched=self.requests > 1 and not self.touched,
             )
 
     def data_received(self, data: bytes) -> None:
@@ -136,8 +136,8 @@ class Outbound(asyncio.Protocol):
             if self.transport is not None:
                 self.transport.abort()
             return
-        if not self._touched:
-            self._touched = True
+        if not self.touched:
+            self.touched = True
             end = data.find(b"\r\n\r\n")
             # A server sends the same head again and again within a second: one that llhttp has accepted is not read
             # again. Only heads that state the length of the body are kept, so this read is known to be the whole.

@@ -32,7 +32,7 @@ class Pool:
     def __init__(self, target: Target, resolve: Resolver) -> None:
         self.target = target
         self._resolve = resolve
-        self._idle: list[Outbound] = []
+        self.idle: list[Outbound] = []
         self.open: set[Outbound] = set()
         self.heads: dict[bytes, tuple[int, dict[bytes, bytes], int]] = {}
         """Heads of answers that were read before: status, headers, length of the body."""
@@ -40,7 +40,7 @@ class Pool:
 
     def take(self) -> Outbound | None:
         """An idle connection, if there is one that still stands."""
-        idle = self._idle
+        idle = self.idle
         while idle:
             connection = idle.pop()
             if not connection.lost and connection.transport is not None and not connection.transport.is_closing():
@@ -58,16 +58,16 @@ class Pool:
 
     def put(self, connection: Outbound) -> None:
         connection.idle_since = time.monotonic()
-        self._idle.append(connection)
+        self.idle.append(connection)
 
     def forget(self, connection: Outbound) -> None:
         self.open.discard(connection)
-        if connection.receiver is None and connection in self._idle:
-            self._idle.remove(connection)
+        if connection.receiver is None and connection in self.idle:
+            self.idle.remove(connection)
 
     def expire(self, now: float) -> None:
         """Close what has been idle for too long; the oldest stand first."""
-        idle = self._idle
+        idle = self.idle
         while idle and now - idle[0].idle_since > self._idle_limit:
             connection = idle.pop(0)
             if connection.transport is not None:
