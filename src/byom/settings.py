@@ -41,8 +41,6 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
         tuple[str, ...], Meta(description="host names with commas between; * accepts every Host header")
     ] = ()
     """Accepted in the ``Host`` header besides loopback names and ``host`` itself."""
-    cors_origins: Annotated[tuple[str, ...], Meta(description="origins with commas between")] = ()
-    """Empty: no other site's page may call the hub."""
     max_body_bytes: Annotated[int, Meta(ge=1024, description="a number of bytes, 1024 or more")] = 16 * 1024 * 1024
     """For the management API; that of ``/v1`` is a live setting."""
     ssl_certfile: Annotated[Path | None, Meta(description="a PEM file with the certificate chain")] = None
@@ -164,7 +162,7 @@ def _check(values: dict[str, Any], origin: Mapping[str, str]) -> Settings:
 
 def _convert(name: str, value: Any, kind: Any, origin: str) -> Any:
     """One value in its type. The value itself stays out of the message: it may hold a password."""
-    if isinstance(value, str) and name in {"trusted_hosts", "cors_origins"}:
+    if isinstance(value, str) and name == "trusted_hosts":
         value = [part.strip() for part in value.split(",") if part.strip()]
     if isinstance(value, Path):
         value = str(value)

@@ -18,7 +18,7 @@ def test_everything_has_a_default(tmp_path: Path) -> None:
     assert (settings.host, settings.port, settings.workers, settings.no_auth) == ("127.0.0.1", 8420, 1, False)
     assert settings.database == f"sqlite:///{tmp_path}/byom.db"
     assert settings.key_file == tmp_path / "secret.key"
-    assert settings.cors_origins == ()
+    assert settings.trusted_hosts == ()
 
 
 def test_the_home_folder_is_in_the_users_own_by_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -27,17 +27,16 @@ def test_the_home_folder_is_in_the_users_own_by_default(monkeypatch: pytest.Monk
 
 
 def test_flags_go_before_variables_and_those_before_the_file(tmp_path: Path) -> None:
-    (tmp_path / "byom.toml").write_text('[server]\nport = 1\nworkers = 2\nlog_format = "json"\ntrusted_hosts = ["a"]\n')
+    (tmp_path / "byom.toml").write_text('[server]\nport = 1\nworkers = 2\nlog_format = "json"\n')
     environ = {
         "BYOM_HOME": str(tmp_path),
         "BYOM_PORT": "3",
         "BYOM_WORKERS": "4",
-        "BYOM_CORS_ORIGINS": "http://a, http://b",
+        "BYOM_TRUSTED_HOSTS": "a, b",
     }
     settings = load_settings({"port": 5, "workers": None}, environ=environ)
     assert (settings.port, settings.workers, settings.log_format) == (5, 4, "json")
-    assert settings.cors_origins == ("http://a", "http://b")
-    assert settings.trusted_hosts == ("a",)
+    assert settings.trusted_hosts == ("a", "b")
 
 
 def test_another_file_can_be_named(tmp_path: Path) -> None:

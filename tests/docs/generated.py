@@ -24,9 +24,6 @@ import msgspec
 ROOT = Path(__file__).parents[2]
 PART = re.compile(r"<!-- generated: ([\w.-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
-NOT_IN_FORCE = {"cors_origins"}
-"""Settings that are read and checked, and that nothing acts on yet."""
-
 
 def pages() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -116,8 +113,6 @@ def settings() -> str:
     def row(field: Any) -> tuple[str, ...]:
         allowed = re.search(r"description='([^']*)'", str(field.type))
         parts = [allowed[1] if allowed else "", texts.get(field.name, "")]
-        if field.name in NOT_IN_FORCE:
-            parts.append("**Read and checked, but without effect in this version.**")
         default = "`~/.byom`" if field.name == "home" else default_of(field)
         return (
             f"`{field.name}`",

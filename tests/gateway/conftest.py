@@ -7,6 +7,7 @@ import openai
 import pytest
 
 from byom.testing import FakeUpstream
+from tests.gateway.openai_client import AnyClient
 from tests.gateway.rig import TOKEN, Rig, route_to, running, snapshot_of
 from tests.gateway.streams import Gate
 
@@ -45,3 +46,10 @@ async def sdk(rig: Rig) -> AsyncIterator[openai.AsyncOpenAI]:
 async def gate() -> AsyncIterator[Gate]:
     async with Gate().serving() as made:
         yield made
+
+
+@pytest.fixture(params=["async", "sync"])
+async def client(rig: Rig, request: pytest.FixtureRequest) -> AsyncIterator[AnyClient]:
+    made = AnyClient(rig, request.param)
+    yield made
+    await made.close()

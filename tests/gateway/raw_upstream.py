@@ -9,7 +9,6 @@ from typing import Any, Self
 from byom.catalog.snapshot import Snapshot
 from byom.gateway.http.pool import Pool
 from byom.types.target import Target
-
 from tests.gateway.rig import Rig, route_to, snapshot_of, until
 
 Answer = bytes | list[bytes]

@@ -12,9 +12,9 @@ import zlib
 
 import httpx2
 import pytest
+
 from byom.catalog.snapshot import GatewaySettings
 from byom.testing import Behavior, FakeUpstream
-
 from tests.gateway.rig import MODEL, Rig, until
 from tests.gateway.wire import Wire, body_of, chunked, post, wire
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from byom.catalog.snapshot import CachePolicy, GatewaySettings, Retry
 from byom.gateway.cache import AnswerStore
 from byom.testing import Behavior, FakeUpstream
-
 from tests.gateway.rig import MODEL, OTHER_TOKEN, TOKEN, Rig, key
 from tests.gateway.wire import Reply, body_of, post, wire
 

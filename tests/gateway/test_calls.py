@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import httpx2
 import openai
-from byom.testing import Behavior, FakeUpstream
 
+from byom.testing import Behavior, FakeUpstream
 from tests.gateway.rig import MODEL, Rig
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -25,7 +25,9 @@ async def test_a_chat_completion_comes_back_as_the_upstream_wrote_it(
     assert row.cost == row.prompt_tokens * 150_000 + row.completion_tokens * 600_000
 
 
-async def test_a_stream_ends_with_one_done_and_leaks_no_usage(rig: Rig, upstream: FakeUpstream, http: httpx2.AsyncClient) -> None:
+async def test_a_stream_ends_with_one_done_and_leaks_no_usage(
+    rig: Rig, upstream: FakeUpstream, http: httpx2.AsyncClient
+) -> None:
     upstream.set_default(Behavior(text="one two three"))
     answer = await http.post("/chat/completions", json={"model": MODEL, "messages": HELLO, "stream": True})
     assert answer.headers["content-type"].startswith("text/event-stream")

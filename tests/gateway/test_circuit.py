@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+
 from byom.catalog.snapshot import Circuit, Retry
 from byom.gateway.circuit import Breaker
 from byom.testing import Behavior, FakeUpstream
 from byom.types.target import NetworkPolicy
-
 from tests.gateway.rig import MODEL, Rig
 from tests.gateway.wire import body_of, post, wire
 

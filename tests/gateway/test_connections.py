@@ -7,10 +7,10 @@ import time
 
 import httpx2
 import pytest
+
 from byom.catalog.snapshot import Retry
 from byom.gateway.http import pool
 from byom.testing import Behavior, FakeUpstream
-
 from tests.gateway.raw_upstream import RawUpstream
 from tests.gateway.rig import Rig, running, target_of, until
 from tests.gateway.wire import body_of, post, wire

@@ -9,12 +9,12 @@ from typing import Any
 
 import httpx2
 import pytest
-from byom.errors import BadRequest
-from byom.gateway import envelope
-from byom.testing import FakeUpstream
 from hypothesis import given
 from hypothesis import strategies as st
 
+from byom.errors import BadRequest
+from byom.gateway import envelope
+from byom.testing import FakeUpstream
 from tests.gateway.rig import MODEL, Rig
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()

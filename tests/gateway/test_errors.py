@@ -5,12 +5,12 @@ from __future__ import annotations
 import httpx2
 import openai
 import pytest
+
 from byom.catalog.snapshot import Retry
 from byom.gateway import answers
 from byom.testing import Behavior, FakeUpstream, Response
 from byom.types.limits import Limits, Window
 from byom.types.target import NetworkPolicy, Target
-
 from tests.gateway.raw_upstream import RawUpstream
 from tests.gateway.rig import MODEL, TOKEN, Rig, key, route_to, running, snapshot_of
 from tests.gateway.wire import HELLO, body_of, post, wire

@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+
 from byom.catalog.snapshot import CallerKey, Retry
 from byom.testing import Behavior, FakeUpstream
 from byom.types.limits import Limits, Scope, Window
-
 from tests.gateway.rig import MODEL, Rig, key, route_to, running, snapshot_of
 from tests.gateway.wire import body_of, post, wire
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import httpx2
 import pytest
-from byom.testing import Behavior, FakeUpstream
 
+from byom.testing import Behavior, FakeUpstream
 from tests.gateway.rig import MODEL, TOKEN, Rig, key, target_of
 from tests.gateway.wire import body_of, post, wire
 

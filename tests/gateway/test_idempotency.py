@@ -7,10 +7,10 @@ import asyncio
 import httpx2
 import openai
 import pytest
+
 from byom.catalog.snapshot import GatewaySettings, Retry
 from byom.testing import Behavior, FakeUpstream
 from byom.types.limits import Limits, Window
-
 from tests.gateway.rig import MODEL, OTHER_TOKEN, Rig, key, until
 from tests.gateway.wire import HELLO, body_of, post, wire
 

@@ -7,13 +7,13 @@ import time
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from byom.gateway.http import listener as listeners
 from byom.gateway.http import pool as pools
 from byom.server.origins import check_origin
 from byom.testing import FakeUpstream, RecordedRequest, Response
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from tests.gateway.raw_upstream import RawUpstream
 from tests.gateway.rig import OTHER_TOKEN, TOKEN, Rig, key, route_to, running, snapshot_of
 from tests.gateway.wire import Reply, body_of, chunked, post, wire

@@ -8,10 +8,10 @@ from typing import Any
 
 import httpx2
 import pytest
+
 from byom.testing import Behavior, FakeUpstream
 from byom.types.limits import Budget, Limits, Scope, Window
 from byom.types.usage import Price
-
 from tests.gateway.rig import OTHER_TOKEN, Rig, key
 from tests.gateway.wire import body_of, post, wire
 

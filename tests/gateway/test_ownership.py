@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 import pytest
+
 from byom.catalog.snapshot import Snapshot
 from byom.testing import FakeUpstream, RecordedRequest, Response
-
 from tests.gateway.rig import OTHER_TOKEN, TOKEN, Rig, key, route_to, running, snapshot_of
 from tests.gateway.wire import Reply, body_of, post, wire
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+
 from byom.catalog.snapshot import GatewaySettings
 from byom.testing import FakeUpstream
 from byom.types.limits import Budget, Limits
-
 from tests.gateway.rig import MODEL, OTHER_TOKEN, TOKEN, Rig, key, route_to, running, snapshot_of
 from tests.gateway.wire import body_of, post, wire
 

@@ -8,11 +8,11 @@ import time
 import httpx2
 import openai
 import pytest
+
 from byom.catalog.snapshot import Circuit, Retry
 from byom.gateway.circuit import STARTING_RETRIES
 from byom.testing import Behavior, FakeUpstream, RateLimit
 from byom.types.target import Timeouts
-
 from tests.gateway.rig import MODEL, TOKEN, Rig
 from tests.gateway.wire import HELLO, body_of, post, wire
 

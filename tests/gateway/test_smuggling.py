@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from byom.testing import FakeUpstream
 
+from byom.testing import FakeUpstream
 from tests.gateway.rig import OTHER_TOKEN, TOKEN, Rig
 from tests.gateway.wire import body_of, chunked, post, wire
 

@@ -8,12 +8,12 @@ import time
 
 import httpx2
 import pytest
+
 from byom.catalog.snapshot import Retry
 from byom.gateway import clock
 from byom.testing import Behavior, FakeUpstream
 from byom.types.limits import Limits
 from byom.types.target import Target, Timeouts
-
 from tests.gateway.rig import MODEL, Rig, key, route_to, running, snapshot_of, until
 from tests.gateway.wire import body_of, post, wire
 

@@ -6,11 +6,11 @@ import json
 from typing import Any, NamedTuple
 
 import pytest
+
 from byom.catalog.snapshot import Retry
 from byom.gateway.usage import read_answer
 from byom.testing import Behavior, FakeUpstream, Response
 from byom.types.usage import Price, Usage
-
 from tests.gateway.rig import MODEL, Rig, key
 from tests.gateway.wire import body_of, post, wire
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import uvloop
+
 from byom.errors import ConfigError
 from byom.gateway.figures import Figures
 from byom.ledger.ledger import Gauges

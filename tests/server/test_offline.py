@@ -22,7 +22,8 @@ async def main() -> None:
         transport = httpx2.ASGITransport(app=hub.app)
         headers = {"authorization": f"Bearer {key}"}
         async with httpx2.AsyncClient(transport=transport, base_url="http://hub", headers=headers) as client:
-            question = [{"role": "user", "content": "The cat sat on the mat. The cat ran after the dog on the mat. The dog was slow and the cat was fast."}]
+            text = "The cat sat on the mat. The cat ran after the dog on the mat. The dog was slow and the cat fast."
+            question = [{"role": "user", "content": text}]
             chat = await client.post("/v1/chat/completions", json={"model": "extractive", "messages": question})
             print(chat.status_code, chat.json()["choices"][0]["message"]["content"])
             embedding = await client.post("/v1/embeddings", json={"model": "lexical", "input": "cat"})
@@ -38,7 +39,9 @@ asyncio.run(main())
 def without_network() -> list[str]:
     """What a command is put behind to run with loopback alone."""
     prefix = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
-    usable = shutil.which("unshare") and subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode == 0
+    usable = (
+        shutil.which("unshare") and subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode == 0
+    )
     if not usable:
         message = "this system does not let a test make a network namespace (unshare --net)"
         if os.environ.get("CI") == "true":
