@@ -50,7 +50,7 @@ def begin(gateway: Gateway, head: CallHead, body: bytes, down: Downstream) -> Ex
     if body.find(plan.needles[0]) < 0 and body.find(plan.needles[1]) < 0:
         return None
     exchange = Exchange(gateway, head, body, down, plan, envelope, started)
-    if envelope.stream:
+    if envelope.stream and plan.ask_usage and not envelope.wants_usage:
         body = envelopes.rewrite(body, envelope, model=plan.route.upstream_model, ask_usage=plan.ask_usage)
     if plan.steps:
         most = envelope.max_completion_tokens or envelope.max_tokens

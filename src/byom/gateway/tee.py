@@ -92,10 +92,17 @@ class StreamTee:
         if self._parts or self._special or not data.endswith((b"\n\n", b"\r\n\r\n")):
             return self._feed_slowly(data)
         # Each search goes over all bytes of a large read, so there are as few as can be.
-        usage = data.find(b'"usage"')
-        if usage > 0 and self._form == "strip" and data.startswith(_NULL_USAGE, usage - 1):
-            data = data.replace(_NULL_USAGE, b"")
+        if self._form == "strip":
             usage = data.find(b'"usage"')
+            if usage > 0 and data.startswith(_NULL_USAGE, usage - 1):
+                data = data.replace(_NULL_USAGE, b"")
+                usage = data.find(b'"usage"')
+        elif len(data) < LARGE_READ:
+            usage = data.find(b'"usage"')
+            while usage >= 0 and data.startswith(b":null", usage + 7):
+                usage = data.find(b'"usage"', usage + 12)
+        else:
+            usage = _usage_at_the_ends(data)
         first = self._first_of_interest(data, usage)
         if first < 0:
             return self._pass(data)
@@ -109,9 +116,8 @@ class StreamTee:
         """Where the first bytes stand that an event worth reading must have; -1 where there are none."""
         capital = data.find(b"D")
         done = data.find(_DONE, capital - 1) if capital > 0 else -1
-        found = [at for at in (done, data.find(b'"error"')) if at >= 0]
-        while usage >= 0 and self._form != "strip" and data.startswith(b":null", usage + 7):
-            usage = data.find(b'"usage"', usage + 12)
+        # An error ends a stream, so it stands at the end of a read.
+        found = [at for at in (done, data.find(b'"error"', -LARGE_READ)) if at >= 0]
         if usage >= 0:
             found.append(usage)
         return min(found) if found else -1
@@ -282,6 +288,17 @@ class StreamTee:
             return b""
         whole = self._form == "as-is" or data.strip() == _DONE or read_answer(data) is not None
         return self._look(rest + b"\n\n") if whole else b""
+
+
+def _usage_at_the_ends(data: bytes) -> int:
+    """Where usage that is not null stands in a large read. Servers send it in every event, or in the last ones."""
+    for name in (b'"usage":{', b'"usage": '):
+        at = data.find(name, 0, SAMPLE)
+        if at < 0:
+            at = data.find(name, -LARGE_READ)
+        if at >= 0:
+            return at
+    return -1
 
 
 def event_data(event: bytes) -> bytes | None:
