@@ -13,7 +13,7 @@ import pytest
 
 from byom.testing import Behavior, FakeUpstream
 from tests.server.load import Load
-from tests.server.processes import alive, counted, fill, hub_process, launch, rows_of, until
+from tests.server.processes import ASK, alive, counted, fill, hub_process, launch, rows_of, until
 
 KILLS = 20
 
@@ -51,8 +51,14 @@ async def test_a_killed_hub_leaves_no_process_and_the_next_one_has_its_port(tmp_
     home = tmp_path / "home"
     async with FakeUpstream() as upstream:
         await fill(home, upstream)
-        async with hub_process(home, workers=workers) as hub:
-            await until(lambda: len(hub.children("byom.host.builtin")) == 1)
+        async with hub_process(home, workers=workers) as hub, hub.client() as client:
+
+            async def builtin_answers() -> bool:
+                body = {"model": "extractive", **ASK}
+                return (await client.post("/v1/chat/completions", json=body)).status_code == 200
+
+            await until(builtin_answers)
+            assert len(hub.children("byom.host.builtin")) == 1
             children = hub.children()
             assert len(children) == (1 if workers == 1 else workers + 1)
             port = int(hub.url.rpartition(":")[2])

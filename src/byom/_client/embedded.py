@@ -66,5 +66,5 @@ async def _start(home: Path) -> Hub:
     from byom.settings import load_settings
 
     hub = Hub(load_settings({"home": home}))
-    await hub.start(wait_for_builtin=True)
+    await hub.start()
     return hub

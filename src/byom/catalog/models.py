@@ -228,7 +228,7 @@ def shown(row: ModelRow, state: State, snapshot: Snapshot) -> Model:
         abilities=tuple(sorted(DEFAULT_ABILITIES)) if row.abilities is None else row.abilities,
         context_window=row.context_window, dimensions=row.dimensions, own_price=row.own_price, price=price,
         price_note=in_force.note, fallbacks=row.fallbacks, limits=row.limits, enabled=row.enabled,
-        available=route is not None and route.target != NOT_RUNNING,
+        available=route is not None and (route.target != NOT_RUNNING or connection.kind == "builtin"),
         aliases=tuple(name for name in dict.fromkeys(names) if snapshot.routes.get(name) is route is not None),
         details=row.details, owner=row.owner, created_at=row.created_at / 1e6, updated_at=row.updated_at / 1e6,
         version=row.version, **{name: getattr(row.policy, name) for name in ModelPolicy.__struct_fields__},

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +115,9 @@ class Exchange:
         self.attempts_here += 1
         name = self.route.connection
         if not self.route.target.host:
+            if self.gateway.wake is not None and self.attempts_here == 1:
+                self.spawn(self._wake(self.gateway.wake))
+                return
             attempts.failed(self, Unavailable(f"The connection {name!r} is not running now.", retry_after=1.0))
             return
         upstream = self.upstream
@@ -129,6 +132,19 @@ class Exchange:
             self.spawn(self._connect())
         else:
             self.send(connection, self.sent_body or self._prepare_body())
+
+    async def _wake(self, wake: Callable[[str], Awaitable[None]]) -> None:
+        """Wait for the model's process to start, then make the attempt under the catalog that knows its place."""
+        self.begin_wait()
+        await wake(self.route.connection)
+        self.end_wait()
+        route = self.gateway.snapshot.routes.get(self.route.name)
+        if route is not None:
+            self.plan = self.gateway.plan(self.head, route, self.plan.kind)
+            self.route = route
+            self.upstream = self.plan.upstream
+        self.attempts -= 1
+        self.dispatch()
 
     async def _connect(self) -> None:
         self.attempt_began = perf_counter()

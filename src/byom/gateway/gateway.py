@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -74,6 +74,8 @@ class Gateway:
         self.no_auth = no_auth
         self.seen: set[str] = set()
         """Ids of keys that were used since somebody last looked."""
+        self.wake: Callable[[str], Awaitable[None]] | None = None
+        """Starts the process of a connection that is not running; raises `Unavailable` where it cannot."""
         self.figures = Figures()
         self.active: set[Exchange] = set()
         self.cache = AnswerStore(snapshot.settings.cache_bytes)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("byom.server")
 BUILTIN = "builtin"
 WATCH_SECONDS = 0.5
+WAKE_SECONDS = 10.0
+"""The longest that a call waits for the process of its model to start."""
 
 
 class Hub:
@@ -62,21 +64,22 @@ class Hub:
         self.local_only = is_loopback(settings.host)
         self._hosts = allowed_hosts(settings)
         self._builtin: ChildHost | None = None
+        self._waking = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._unsubscribe: Callable[[], None] | None = None
 
     @classmethod
     @contextlib.asynccontextmanager
     async def session(cls, settings: Settings) -> AsyncIterator[Hub]:
-        """A started hub, stopped in the end. The built-in models answer from the beginning."""
+        """A started hub, stopped in the end."""
         hub = cls(settings)
-        await hub.start(wait_for_builtin=True)
+        await hub.start()
         try:
             yield hub
         finally:
             await hub.stop(0.0)
 
-    async def start(self, *, wait_for_builtin: bool = False) -> None:
+    async def start(self) -> None:
         """Raises `ConfigError` when the home or the database cannot be used; nothing is left running then."""
         loop = asyncio.get_running_loop()
         self.catalog = await Catalog.open(self.settings)
@@ -105,17 +108,11 @@ class Hub:
         if self._siblings is not None:
             self.gateway.ownership.tell = self._siblings.owned
         else:
-            await self._start_alone(wait_for_builtin=wait_for_builtin)
-
-    async def _start_alone(self, *, wait_for_builtin: bool) -> None:
-        """What another process does for a hub with siblings."""
-        assert isinstance(self.limiter, LocalLimiter)
-        loop = asyncio.get_running_loop()
-        self._builtin = ChildHost("byom.host.builtin", on_ready=self._builtin_ready)
-        first = loop.create_task(self._start_builtin(), name="built-in models")
-        self._tasks += [first, loop.create_task(self._restore_limits(self.limiter), name="limits of before")]
-        if wait_for_builtin:
-            await first
+            # What another process does for a hub with siblings.
+            assert isinstance(self.limiter, LocalLimiter)
+            self._builtin = ChildHost("byom.host.builtin", on_ready=self._builtin_ready)
+            self.gateway.wake = self.wake
+            self._tasks.append(loop.create_task(self._restore_limits(self.limiter), name="limits of before"))
 
     async def stop(self, drain_seconds: float) -> None:
         """Take no more calls, let those under way end for at most ``drain_seconds``, and let go of everything."""
@@ -193,13 +190,19 @@ class Hub:
     def _builtin_ready(self, child: ChildHost) -> None:
         self.use_builtin(builtin_target(child))
 
-    async def _start_builtin(self) -> None:
-        assert self._builtin is not None
-        try:
-            await self._builtin.start()
-        except HostStartError as error:
-            # The hub is useful without them, so it goes on; their calls are told that they do not run.
-            log.error("the built-in models did not start: %s", error)
+    async def wake(self, connection: str) -> None:
+        """Start the process of a connection that a call wants: the built-in models cost nothing until then."""
+        if connection != BUILTIN or self._builtin is None:
+            raise Unavailable(
+                f"The connection {connection!r} is not running now.", code="model_not_running", retry_after=1.0
+            )
+        async with self._waking:
+            try:
+                await self._builtin.start()
+                await self._builtin.wait_until_running(WAKE_SECONDS)
+            except (HostStartError, TimeoutError) as error:
+                log.error("the built-in models did not start: %s", error)
+                raise Unavailable("The built-in models did not start; the hub's log says why.") from error
 
     async def _watch(self) -> None:
         """What the byte path must not look up itself."""

@@ -13,6 +13,7 @@ import httpx2
 import pytest
 
 from byom.catalog.catalog import Catalog
+from byom.errors import Unavailable
 from byom.ledger.ledger import Gauges, Ledger
 from byom.server.api.application import create_api
 from byom.settings import Settings
@@ -41,6 +42,9 @@ class SmallHub:
         transport = httpx2.ASGITransport(app=create_api(self), client=(address, 50000))
         headers = {} if token is None else {"authorization": f"Bearer {token}"}
         return httpx2.AsyncClient(transport=transport, base_url="http://hub", headers=headers)
+
+    async def wake(self, connection: str) -> None:
+        raise Unavailable(f"{connection} is not running", code="model_not_running")
 
     async def calls_under_way(self) -> list[dict[str, Any]]:
         return self.gateway.live()

@@ -39,13 +39,11 @@ def require_consent(found: schemas.ProbePlan, *, spend: bool) -> None:
 
 
 def route_of(hub: Hub, name: str) -> Route:
-    """Where the model is. Raises `ModelNotFound`, `Conflict` when it is disabled, `Unavailable` when nothing runs."""
+    """Where the model is. Raises `ModelNotFound`, and `Conflict` when it is disabled."""
     model = hub.catalog.models.get(name)
     route = hub.catalog.snapshot.routes.get(model.name)
     if route is None or route.model_id != model.id:
         raise Conflict(f"model {model.name!r} is disabled, or its connection is", code="model_disabled")
-    if not route.target.host:
-        raise Unavailable(f"the process of model {model.name!r} is not running", code="model_not_running")
     return route
 
 
@@ -60,10 +58,13 @@ async def run(
 ) -> schemas.AbilityReport:
     """Probe, write the ledger's row, store what was found. Raises what `byom.upstream.probe.probe` raises.
 
-    Raises `Unavailable`, and spends nothing, while the ledger has no room.
+    Raises `Unavailable`, and spends nothing, while the ledger has no room or the model's process does not start.
     """
     if not hub.ledger.accepting:
         raise Unavailable("the ledger has no room for what a probe would cost", code="ledger_full", retry_after=10.0)
+    if not route.target.host:
+        await hub.wake(route.connection)
+        route = route_of(hub, route.name)
     began, clock = time.time_ns() // 1000, time.perf_counter()
     found = await probe(
         route.target,

@@ -25,6 +25,9 @@ class Hub(Protocol):
     def started_at(self) -> float:
         """Seconds since the epoch."""
 
+    async def wake(self, connection: str) -> None:
+        """Start the process of a connection. Raises `Unavailable` where there is none to start."""
+
     async def calls_under_way(self) -> list[dict[str, Any]]:
         """See `byom.gateway.gateway.Gateway.live`."""
 
