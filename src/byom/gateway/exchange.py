@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from byom.gateway.replies import Reply
     from byom.gateway.request import CallHead, Downstream
     from byom.gateway.upstreams import Upstream
+    from byom.gateway.usage import Answer
     from byom.ledger.row import State
     from byom.limits.limiter import Grant
 
@@ -185,27 +186,34 @@ class Exchange:
     def on_whole(self, status: int, headers: dict[bytes, bytes], data: bytes) -> None:
         """A whole answer in one read: the common case, and the same as `on_head`, `on_data`, `on_end`."""
         self.last_data = now = perf_counter()
-        if status == 200 and self.envelope.stream is not True and self.keep is None and self.delivery is None:
-            answer = replies.plain_answer(headers, data)
-            if answer is not None:
-                self._conn = None
-                self.upstream_time += now - self.attempt_began
-                self.upstream.breaker.succeeded()
-                usage = answer.usage.tokens() if answer.usage is not None else None
-                if usage is None and self.plan.counted and self.route.missing_usage != "free":
-                    if self.needs_usage:
-                        self.fail(replies.no_usage())
-                        return
-                    usage = account.estimate(self, len(data) // 4)
-                account.close(self, 200, "ok", usage, answer.id or "")
-                lines = self._own_headers() if self.attempts > 1 else answers.own(self.public_id, self.overhead)
-                self.down.respond(200, answers.JSON + lines, data)
+        if status == 200 and self.keep is None and self.delivery is None:
+            kind, answer = answers.JSON, None
+            if self.envelope.stream is not True:
+                answer = replies.plain_answer(headers, data)
+            elif self.streams and (found := replies.plain_stream(self, headers, data)) is not None:
+                kind = answers.EVENT_STREAM
+                data, answer = found
+                self.first_token = now - self.started
+            if answer is not None and (answer.usage is not None or not self.needs_usage):
+                self._answer_whole(kind, data, answer, now)
                 return
         self._end_attempt()
         self.reply = reply = replies.for_head(self, status, headers)
         if data:
             reply.on_data(data)
         reply.on_end()
+
+    def _answer_whole(self, kind: bytes, data: bytes, answer: Answer, now: float) -> None:
+        """Pass on a good answer that is here whole, in one write."""
+        self._conn = None
+        self.upstream_time += now - self.attempt_began
+        self.upstream.breaker.succeeded()
+        usage = answer.usage.tokens() if answer.usage is not None else None
+        if usage is None and self.plan.counted and self.route.missing_usage == "estimate":
+            usage = account.estimate(self, len(data) // 4)
+        account.close(self, 200, "ok", usage, answer.id or "")
+        lines = self._own_headers() if self.attempts > 1 else answers.own(self.public_id, self.overhead)
+        self.down.respond(200, kind + lines, data)
 
     def on_head(self, status: int, headers: dict[bytes, bytes]) -> None:
         self.last_data = perf_counter()

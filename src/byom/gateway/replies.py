@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from byom.errors import ByomError, UpstreamProtocol
 from byom.gateway import account, answers, attempts
 from byom.gateway.synthesis import as_event_stream
-from byom.gateway.tee import StreamTee, UsageForm
+from byom.gateway.tee import StreamTee, UsageForm, read_whole
 from byom.gateway.usage import Answer, read_answer, usage_in_tail
 from byom.types.usage import Usage
 
@@ -67,6 +67,13 @@ def plain_answer(headers: dict[bytes, bytes], data: bytes) -> Answer | None:
     if answer is None or len(memoryview(answer.error)):
         return None
     return answer
+
+
+def plain_stream(exchange: Exchange, headers: dict[bytes, bytes], data: bytes) -> tuple[bytes, Answer] | None:
+    """What `byom.gateway.tee.read_whole` says of a stream that came whole; ``None`` for any other answer."""
+    if not headers.get(b"content-type", b"").startswith(b"text/event-stream"):
+        return None
+    return read_whole(data, _usage_form(exchange))
 
 
 class WholeReply:

@@ -29,6 +29,7 @@ _BOUNDARY = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _LINE = re.compile(rb"\r\n|\n|\r")
 _DONE = b"[DONE]"
 _NULL_USAGE = b',"usage":null'
+_PLAIN_END = b"\n\ndata: [DONE]\n\n"
 _BOM = b"\xef\xbb\xbf"
 _FINISHED = re.compile(
     rb'"finish_reason"\s*:\s*"[^"]|"type"\s*:\s*"(?:response\.(?:completed|incomplete)|message_stop)"'
@@ -288,6 +289,33 @@ class StreamTee:
             return b""
         whole = self._form == "as-is" or data.strip() == _DONE or read_answer(data) is not None
         return self._look(rest + b"\n\n") if whole else b""
+
+
+def read_whole(data: bytes, usage_form: UsageForm) -> tuple[bytes, Answer] | None:
+    """A whole stream that came in one read and is as plain as most are: what to forward, and its event with usage.
+
+    Plain: it ends with ``[DONE]``, the event before that has the usage and no choices, no other one has usage (but
+    null), and there is no error. ``None`` for all others, which `StreamTee` reads event by event.
+    """
+    if not data.endswith(_PLAIN_END) or usage_form == "as-is":
+        return None
+    if usage_form == "strip" and data.find(_NULL_USAGE) >= 0:
+        data = data.replace(_NULL_USAGE, b"")
+    start = data.rfind(b"\n\ndata: ", 0, -len(_PLAIN_END)) + 2
+    last = data[start : -len(_PLAIN_END)]
+    if start < 2 or not last.startswith(b"data: {") or last.find(b'"usage":{') < 0 or last.find(b"\r") >= 0:
+        return None
+    if usage_form == "strip":
+        other = data.find(b'"usage"', 0, start)
+    else:
+        other = max(data.find(b'"usage":{', 0, min(SAMPLE, start)), data.find(b'"usage": ', 0, min(SAMPLE, start)))
+        other = max(other, data.find(b'"usage":{', max(0, start - LARGE_READ), start))
+    if other >= 0 or data.find(b'"error"', -LARGE_READ) >= 0 or data.find(_DONE, 0, start) >= 0:
+        return None
+    answer = read_answer(last[6:])
+    if answer is None or answer.usage is None or not answer.empty_choices:
+        return None
+    return (data if usage_form == "last" else data[:start] + _PLAIN_END[2:]), answer
 
 
 def _usage_at_the_ends(data: bytes) -> int:

@@ -21,6 +21,12 @@ TICK_SECONDS = 0.25
 LONGEST_PAUSE = 2.0
 RECOVER_EVERY = 120
 """Ticks after which segments of siblings that died are looked for."""
+BUSY_CALLS = 2000
+"""Calls a second from which on the writer waits between two batches."""
+LONGEST_WAIT = 1.0
+"""Seconds between two batches while there are many calls."""
+LARGEST_BACKLOG = 4_000_000
+"""Rows in the spool, a gigabyte about, from which on the writer does not wait any more."""
 NICENESS = 19
 
 _log = logging.getLogger(__name__)
@@ -75,6 +81,7 @@ class Writer(threading.Thread):
                     self.recovery_done = True
                 while self._write_some():
                     self._report()
+                    self._give_way()
                 self._succeeded()
             except SinkUnavailable as error:
                 self._failed(error)
@@ -87,6 +94,22 @@ class Writer(threading.Thread):
             self._wake.wait(self._pause or self._tick)
             self._wake.clear()
         self._sink.close()
+
+    def _give_way(self) -> None:
+        """Leave the processor to the calls while there are many: the rows are safe in the spool meanwhile."""
+        waited, before = 0.0, self._spool.appended
+        while waited < LONGEST_WAIT and not self._hurried:
+            self._wake.wait(self._tick)
+            waited += self._tick
+            appended = self._spool.appended
+            if appended - before <= BUSY_CALLS * self._tick:
+                return
+            before = appended
+
+    @property
+    def _hurried(self) -> bool:
+        """Somebody waits for the rows, the ledger closes, or the spool has grown large."""
+        return self._stopping or bool(self._goals) or self._spool.appended - self.written > LARGEST_BACKLOG
 
     def _write_some(self) -> bool:
         """Write one batch; ``False`` when there is nothing more."""
