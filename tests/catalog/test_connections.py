@@ -237,12 +237,12 @@ async def test_a_deletion_says_before_what_will_stop_working(catalog: Catalog) -
         catalog.connections.get("lab")
 
 
-async def test_the_built_in_models_are_there_and_wait_for_their_process(catalog: Catalog) -> None:
+async def test_the_built_in_models_are_there_before_their_process_which_a_call_starts(catalog: Catalog) -> None:
     route = catalog.snapshot.routes["builtin/extractive"]
     assert route.target.host == ""
     assert route.price is not None
     assert route.price.input == 0
-    assert not catalog.models.get("extractive").available
+    assert catalog.models.get("extractive").available
     seen = []
     catalog.subscribe(seen.append)
     catalog.set_runtime_target(
