@@ -12,7 +12,7 @@ from byom import errors
 from byom._client.place import Place
 from byom.errors import ByomError, Unavailable
 
-_HINT = "Start a hub with: byom serve. Or set BYOM_URL (and BYOM_API_KEY) to one that runs elsewhere."
+_HINT = "Start a hub with: byom serve. Or, if BYOM_URL is set, correct it (and BYOM_API_KEY), or unset it."
 
 
 class HubUnreachable(Unavailable):

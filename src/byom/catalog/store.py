@@ -157,7 +157,13 @@ def _on_begin(connection: Connection) -> None:
 
 
 def _prepare_file(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(
+            f"the folder {path.parent} cannot be made: {error.strerror or error}; set BYOM_HOME or database_url",
+            param="home",
+        ) from error
     try:
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
         try:

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from byom.errors import ConfigError
 from byom.server.address import hold, listen, url_of
 from byom.server.event_loop import runner, stop_on_signals
 from byom.server.home import one_hub_a_home, write_record
@@ -28,12 +30,23 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = None) 
     port is taken, or when another hub has this home.
     """
     set_up_logging(settings)
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_home(settings.home)
     several = settings.workers > 1
     with one_hub_a_home(settings.home):
         bound = (hold if several else listen)(settings.host, settings.port)
         with contextlib.closing(bound), runner() as loop:
             loop.run((_serve_with_workers if several else _serve)(settings, bound, on_ready))
+
+
+def make_home(home: Path) -> None:
+    """The hub's folder, for its owner alone. Raises `ConfigError` that says why it cannot be made."""
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"The home folder {home} cannot be made: {error.strerror or error}. Choose another one with --home.",
+            param="home",
+        ) from error
 
 
 async def _serve(settings: Settings, listening: socket.socket, on_ready: Callable[[str], None] | None) -> None:
