@@ -47,6 +47,9 @@ class Segment(Protocol):
     def read(self, start: int, limit: int) -> tuple[list[bytes], int]:
         """Up to ``limit`` payloads from ``start`` on, and where to go on reading."""
 
+    def rest(self) -> None:
+        """Nothing is appended any more: hold no memory until it is read."""
+
     def sync(self) -> None:
         """Have the operating system write it to the disk."""
 
@@ -116,6 +119,11 @@ class MappedSegment:
     def read(self, start: int, limit: int) -> tuple[list[bytes], int]:
         return split(self._map, start, self.end, limit)
 
+    def rest(self) -> None:
+        if hasattr(self._map, "madvise"):
+            # The pages stay in the system's cache, changed ones too: the mapping is shared with the file.
+            self._map.madvise(mmap.MADV_DONTNEED)
+
     def sync(self) -> None:
         os.fdatasync(self._fd)  # writes mapped pages too, and, unlike mmap.flush, lets other threads run
 
@@ -152,6 +160,9 @@ class WrittenSegment:
         area = os.pread(self._fd, min(self.end - start, READ_BYTES), start)
         payloads, length = split(area, 0, len(area), limit)
         return payloads, start + length
+
+    def rest(self) -> None:
+        """It holds none."""
 
     def sync(self) -> None:
         getattr(os, "fdatasync", os.fsync)(self._fd)

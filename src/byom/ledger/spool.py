@@ -83,9 +83,10 @@ class Spool:
             except OSError as error:
                 self.full = True
                 raise SpoolFull(f"the disk of {self._folder} has no room for the ledger") from error
-        self._current = segment
+        full, self._current = self._current, segment
         self._append = segment.append
         self.segments.append(segment)
+        full.rest()
 
     @property
     def accepting(self) -> bool:
