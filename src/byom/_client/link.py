@@ -121,7 +121,7 @@ class Link:
         key = place.key
         if place.in_process:
             from byom._client import embedded
-            from byom._client.asgi import StreamingASGITransport
+            from byom.server.in_process import StreamingASGITransport
 
             joined = await embedded.join(place.home)
             transport, key = StreamingASGITransport(joined.hub.app), key or joined.admin_key
