@@ -67,7 +67,7 @@ async def test_nothing_but_the_answer_comes_back_from_the_upstream(
         answer = await http.post("/chat/completions", content=body_of(**fields))
         assert answer.status_code == 200
         known = {"content-type", "content-length", "transfer-encoding", "cache-control", "x-accel-buffering", "date"}
-        own = {"server", "x-request-id", "x-byom-overhead-ms"}
+        own = {"server", "x-request-id", "x-byom-overhead-ms", "x-byom-cost"}
         assert set(answer.headers) <= known | own
         assert answer.headers.get("server", "byom") == "byom"
 
@@ -176,3 +176,15 @@ async def test_a_revoked_key_is_refused_from_the_next_call_on(rig: Rig, http: ht
     assert (await http.post("/chat/completions", content=body_of())).status_code == 200
     rig.swap(keys={"other": key()})
     assert (await http.post("/chat/completions", content=body_of())).status_code == 401
+
+
+async def test_code_that_serves_several_users_is_told_who_calls_and_nobody_else_is(
+    rig: Rig, upstream: FakeUpstream, http: httpx2.AsyncClient
+) -> None:
+    """The header of the caller itself never passes: nobody speaks for another user."""
+    forged = {"x-byom-user": "somebody-else"}
+    assert (await http.post("/chat/completions", content=body_of(), headers=forged)).status_code == 200
+    assert upstream.requests[-1].header("x-byom-user") is None
+    rig.change_route(target=target_of(upstream, tell_user=True))
+    assert (await http.post("/chat/completions", content=body_of(), headers=forged)).status_code == 200
+    assert upstream.requests[-1].header("x-byom-user") == "user-abcdefghijkl"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -52,16 +53,20 @@ async def test_a_key_that_is_revoked_between_two_equal_requests_of_one_connectio
         assert (await line.call(post(BODY))).status == 200
 
 
-async def test_a_key_that_expires_between_two_equal_requests_is_refused(rig: Rig) -> None:
+async def test_a_key_that_expires_between_two_equal_requests_is_refused(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """gateway checklist 65"""
-    moment = time.time() + 0.3
-    caller = key(expires_at=moment)
+    now = [time.time()]
+    monkeypatch.setattr("byom.catalog.keys.time", SimpleNamespace(time=lambda: now[0]))
+    caller = key(expires_at=now[0] + 60)
     rig.swap(keys={caller.id: caller})
     async with wire(rig.port) as line:
         assert (await line.call(post(BODY))).status == 200
+        now[0] += 59
+        assert (await line.call(post(BODY))).status == 200
+        now[0] += 1
         reply = await line.call(post(BODY))
-        while reply.status == 200 and time.time() < moment + 1:
-            reply = await line.call(post(BODY))
         assert (reply.status, reply.error["code"]) == (401, "expired_api_key")
 
 
@@ -87,20 +92,24 @@ async def test_a_smaller_limit_of_the_body_counts_for_the_next_equal_head(rig: R
 @pytest.mark.parametrize("changed", range(0, len(post()), 3))
 async def test_a_head_that_differs_in_one_byte_is_another_one(rig: Rig, changed: int) -> None:
     """gateway checklist 46"""
-    await warm(rig)
     request = bytearray(post(BODY))
     request[changed] = ord("~") if request[changed] != ord("~") else ord("!")
-    async with wire(rig.port) as line:
-        known = await _reply_or_end(line, bytes(request))
-    rig.listener.heads.clear()
-    async with wire(rig.port) as line:
-        assert known == await _reply_or_end(line, bytes(request))
+    for patience in (0.3, 5.0):  # on a busy machine an answer may take longer than one that never comes is waited for
+        await warm(rig)
+        async with wire(rig.port) as line:
+            known = await _reply_or_end(line, bytes(request), patience)
+        rig.listener.heads.clear()
+        async with wire(rig.port) as line:
+            fresh = await _reply_or_end(line, bytes(request), patience)
+        if known == fresh:
+            return
+    assert known == fresh
 
 
-async def _reply_or_end(line: Any, request: bytes) -> tuple[int, str] | None:
+async def _reply_or_end(line: Any, request: bytes, patience: float) -> tuple[int, str] | None:
     await line.send(request)
     try:
-        async with asyncio.timeout(0.3):
+        async with asyncio.timeout(patience):
             return _seen(await line.reply())
     except (TimeoutError, asyncio.IncompleteReadError):
         return None  # It waits for more.

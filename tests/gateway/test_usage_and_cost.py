@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import pytest
 
-from byom.catalog.snapshot import Retry
+from byom.catalog.snapshot import CachePolicy, Retry
 from byom.gateway.usage import read_answer
 from byom.testing import Behavior, FakeUpstream, Response
-from byom.types.usage import Price, Usage
+from byom.types.usage import Price, Usage, to_dollars
 from tests.gateway.rig import MODEL, Rig, key
 from tests.gateway.wire import body_of, post, wire
 
@@ -276,6 +277,19 @@ async def test_a_price_that_is_not_known_costs_null_and_never_zero(rig: Rig, ups
         rig.change_route(price=Price(input=0, output=0, source="local", version="local"))
         await line.call(post(body_of()))
     assert [(row.cost, row.price_version) for row in rig.rows] == [(None, ""), (0, "local")]
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["straight", "general"])
+async def test_an_answer_says_what_it_cost_where_that_is_known(rig: Rig, kept: bool) -> None:
+    async with wire(rig.port) as line:
+        rig.change_route(price=PRICE, cache=CachePolicy() if kept else None)
+        reply = await line.call(post(body_of(temperature=0)))
+        (row,) = rig.rows
+        assert row.cost is not None
+        assert Decimal(reply.headers["x-byom-cost"]) == to_dollars(row.cost)
+        rig.change_route(price=None)
+        reply = await line.call(post(body_of(temperature=0)))
+        assert "x-byom-cost" not in reply.headers
 
 
 async def test_a_call_that_failed_or_was_refused_costs_nothing(rig: Rig, upstream: FakeUpstream) -> None:

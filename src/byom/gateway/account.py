@@ -91,7 +91,6 @@ def close(exchange: Exchange, status: int, state: State, usage: Usage | None, an
         for grant in exchange.grants:
             gateway.limiter.settle(grant, tokens, cost or 0)
     plan = exchange.plan
-    caller = exchange.head.caller
     stream = exchange.envelope.stream is True
     first = exchange.first_token
     latency = perf_counter() - exchange.started
@@ -99,13 +98,17 @@ def close(exchange: Exchange, status: int, state: State, usage: Usage | None, an
     if overhead < 0.0:
         overhead = 0.0
     exchange.overhead = overhead
+    exchange.cost = cost
     gateway.record(
         Row(
             exchange.id,
             exchange.at,
-            caller.id if caller is not None else "",
-            caller.user_name if caller is not None else "",
-            *plan.names,
+            plan.key,
+            plan.user,
+            plan.connection,
+            plan.model,
+            plan.upstream_model,
+            plan.path,
             status,
             state,
             exchange.error,
@@ -117,7 +120,7 @@ def close(exchange: Exchange, status: int, state: State, usage: Usage | None, an
             usage.reasoning_tokens,
             usage.estimated,
             cost,
-            price.version if price is not None else "",
+            plan.price_version,
             int(latency * 1e6),
             int(first * 1e6) if stream and first is not None else None,
             int(overhead * 1e6),

@@ -47,6 +47,11 @@ def own(request_id: bytes, overhead: float) -> bytes:
     return b"x-request-id: %b\r\nx-byom-overhead-ms: %.3f\r\n" % (request_id, overhead * 1000)
 
 
+def cost_line(cost: int | None) -> bytes:
+    """What a call cost (picodollars), in dollars; nothing where the price is not known."""
+    return b"" if cost is None else b"x-byom-cost: %d.%012d\r\n" % divmod(cost, 10**12)
+
+
 def passed_error_headers(request_id: bytes, retry_after: float | None, *, last: bool) -> bytes:
     """For an upstream's error that passes; ``last``: the hub has tried several times already."""
     lines = JSON + header(b"x-request-id", request_id)

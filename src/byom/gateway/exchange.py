@@ -17,7 +17,7 @@ from time import perf_counter, time
 from typing import TYPE_CHECKING, Any
 
 from byom.errors import ByomError, CircuitOpen, Unavailable, UpstreamProtocol, UpstreamTimeout
-from byom.gateway import account, admission, answers, attempts, paths, replies
+from byom.gateway import account, admission, answers, attempts, paths, replies, whole
 from byom.gateway import envelope as envelopes
 from byom.gateway.delivery import Delivery
 from byom.gateway.plan import GENERATING
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from byom.gateway.replies import Reply
     from byom.gateway.request import CallHead, Downstream
     from byom.gateway.upstreams import Upstream
-    from byom.gateway.usage import Answer
     from byom.ledger.row import State
     from byom.limits.limiter import Grant
 
@@ -53,6 +52,8 @@ class Exchange:
     waited = 0.0
     overhead = 0.0
     """Seconds that the hub itself added, known when the account is closed."""
+    cost: int | None = None
+    """Picodollars, known when the account is closed."""
     first_token: float | None = None
     error = ""
     finished = False
@@ -185,35 +186,23 @@ class Exchange:
 
     def on_whole(self, status: int, headers: dict[bytes, bytes], data: bytes) -> None:
         """A whole answer in one read: the common case, and the same as `on_head`, `on_data`, `on_end`."""
-        self.last_data = now = perf_counter()
-        if status == 200 and self.keep is None and self.delivery is None:
-            kind, answer = answers.JSON, None
-            if self.envelope.stream is not True:
-                answer = replies.plain_answer(headers, data)
-            elif self.streams and (found := replies.plain_stream(self, headers, data)) is not None:
-                kind = answers.EVENT_STREAM
-                data, answer = found
-                self.first_token = now - self.started
-            if answer is not None and (answer.usage is not None or not self.needs_usage):
-                self._answer_whole(kind, data, answer, now)
-                return
+        if status == 200 and self.attempts == 1 and self.plain and whole.pass_on(self, headers, data):
+            return
+        self.last_data = perf_counter()
         self._end_attempt()
         self.reply = reply = replies.for_head(self, status, headers)
         if data:
             reply.on_data(data)
         reply.on_end()
 
-    def _answer_whole(self, kind: bytes, data: bytes, answer: Answer, now: float) -> None:
-        """Pass on a good answer that is here whole, in one write."""
+    @property
+    def plain(self) -> bool:
+        """Nothing but this attempt has happened yet, and nobody keeps the answer."""
+        return not (self.keep or self.delivery or self.upstream_time or self.waited or self.plan.kind.raw)
+
+    def detach(self) -> None:
+        """The upstream's connection belongs to the pool again."""
         self._conn = None
-        self.upstream_time += now - self.attempt_began
-        self.upstream.breaker.succeeded()
-        usage = answer.usage.tokens() if answer.usage is not None else None
-        if usage is None and self.plan.counted and self.route.missing_usage == "estimate":
-            usage = account.estimate(self, len(data) // 4)
-        account.close(self, 200, "ok", usage, answer.id or "")
-        lines = self._own_headers() if self.attempts > 1 else answers.own(self.public_id, self.overhead)
-        self.down.respond(200, kind + lines, data)
 
     def on_head(self, status: int, headers: dict[bytes, bytes]) -> None:
         self.last_data = perf_counter()
@@ -309,7 +298,7 @@ class Exchange:
         """The answer is this one, and nothing of it has gone out yet."""
         self.upstream.breaker.succeeded()
         self._close(200, "ok")
-        self._deliver().whole(body, self._own_headers())
+        self._deliver().whole(body, self._own_headers() + answers.cost_line(self.cost))
 
     def _close(self, status: int, state: State) -> None:
         reply = self.reply

@@ -28,6 +28,7 @@ from byom.gateway.cache import AnswerStore, cache_key, cacheable
 from byom.gateway.exchange import Exchange
 from byom.gateway.figures import Figures
 from byom.gateway.http.body import inflate
+from byom.gateway.http.sender import Batch
 from byom.gateway.idempotency import Idempotency
 from byom.gateway.ownership import Ownership
 from byom.gateway.plan import GENERATING, Plan
@@ -71,6 +72,7 @@ class Gateway:
         self.record = record
         self.new_id = new_id
         self.loop = loop
+        self.batch = Batch(loop)
         self.no_auth = no_auth
         self.seen: set[str] = set()
         """Ids of keys that were used since somebody last looked."""
@@ -143,7 +145,8 @@ class Gateway:
     def upstream(self, route: Route) -> Upstream:
         upstream = self._upstreams.get(route.connection_id)
         if upstream is None:
-            upstream = self._upstreams[route.connection_id] = Upstream(route.connection, route.target, self._resolve)
+            upstream = Upstream(route.connection, route.target, self._resolve, self.batch)
+            self._upstreams[route.connection_id] = upstream
         elif upstream.target is not route.target:
             old = upstream.retarget(route.target)
             if old is not None:
@@ -274,6 +277,7 @@ class Gateway:
             name=name,
             path=head.path,
             counted=head.path in account.COUNTED,
+            caller=head.caller,
         )
 
     def _anonymous(self) -> tuple[Scope, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from byom.gateway import envelope as envelopes
 
 if TYPE_CHECKING:
-    from byom.catalog.snapshot import Route
+    from byom.catalog.snapshot import CallerKey, Route
     from byom.gateway.figures import ModelFigures
     from byom.gateway.paths import Kind
     from byom.gateway.upstreams import Upstream
@@ -24,20 +24,26 @@ class Plan:
 
     __slots__ = (
         "ask_usage",
+        "connection",
         "counted",
         "express",
         "figures",
         "fixed_cost",
         "head",
+        "key",
         "kind",
-        "names",
+        "model",
         "needles",
         "output_cost",
+        "path",
+        "price_version",
         "prompt_cost",
         "route",
         "same_name",
         "steps",
         "upstream",
+        "upstream_model",
+        "user",
     )
 
     def __init__(
@@ -52,6 +58,7 @@ class Plan:
         name: str,
         path: str,
         counted: bool,
+        caller: CallerKey | None,
     ) -> None:
         self.route = route
         self.kind = kind
@@ -65,9 +72,15 @@ class Plan:
         self.same_name = name == route.upstream_model and not kind.raw and route.max_tokens_field == "as-is"
         """The upstream knows the model by the name that the caller used: most bodies pass untouched."""
         self.needles = envelopes.needles(name) if self.same_name else ()
-        self.names = (route.connection, route.name, route.upstream_model, path)
-        """What stands in a ledger row of each call."""
+        # What stands in the ledger row of each call.
+        self.key = caller.id if caller is not None else ""
+        self.user = caller.user_name if caller is not None else ""
+        self.connection = route.connection
+        self.model = route.name
+        self.upstream_model = route.upstream_model
+        self.path = path
         price = route.price
+        self.price_version = price.version if price is not None else ""
         self.fixed_cost = 0 if price is None else price.request
         self.prompt_cost = 0 if price is None else price.input
         self.output_cost = 0 if price is None else price.output

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from byom.errors import ByomError, UpstreamProtocol
 from byom.gateway import account, answers, attempts
 from byom.gateway.synthesis import as_event_stream
-from byom.gateway.tee import StreamTee, UsageForm, read_whole
+from byom.gateway.tee import StreamTee, UsageForm
 from byom.gateway.usage import Answer, read_answer, usage_in_tail
 from byom.types.usage import Usage
 
@@ -57,23 +57,6 @@ def for_head(exchange: Exchange, status: int, headers: dict[bytes, bytes]) -> Re
             lines += answers.header(b"content-disposition", headers[b"content-disposition"])
         return RawReply(exchange, lines)
     return WholeReply(exchange)
-
-
-def plain_answer(headers: dict[bytes, bytes], data: bytes) -> Answer | None:
-    """What a good JSON answer says; ``None`` for anything that has to be looked at more closely."""
-    if not headers.get(b"content-type", b"").startswith(b"application/json"):
-        return None
-    answer = read_answer(data)
-    if answer is None or len(memoryview(answer.error)):
-        return None
-    return answer
-
-
-def plain_stream(exchange: Exchange, headers: dict[bytes, bytes], data: bytes) -> tuple[bytes, Answer] | None:
-    """What `byom.gateway.tee.read_whole` says of a stream that came whole; ``None`` for any other answer."""
-    if not headers.get(b"content-type", b"").startswith(b"text/event-stream"):
-        return None
-    return read_whole(data, _usage_form(exchange))
 
 
 class WholeReply:

@@ -21,6 +21,8 @@ MAX_HELD = 4 * 1024 * 1024
 LARGE_READ = 4096
 SAMPLE = 2048
 """Bytes. The events in the first ``SAMPLE`` bytes of a read of ``LARGE_READ`` or more stand for all of it."""
+FINISHING = 1024
+"""Bytes in which the last events of a stream stand: the one that finishes, or says why it cannot."""
 
 UsageForm = Literal["strip", "last", "as-is"]
 """``strip``: none reaches the caller. ``last``: once, in a last chunk without choices. ``as-is``: as it comes."""
@@ -305,17 +307,30 @@ def read_whole(data: bytes, usage_form: UsageForm) -> tuple[bytes, Answer] | Non
     last = data[start : -len(_PLAIN_END)]
     if start < 2 or not last.startswith(b"data: {") or last.find(b'"usage":{') < 0 or last.find(b"\r") >= 0:
         return None
-    if usage_form == "strip":
-        other = data.find(b'"usage"', 0, start)
-    else:
-        other = max(data.find(b'"usage":{', 0, min(SAMPLE, start)), data.find(b'"usage": ', 0, min(SAMPLE, start)))
-        other = max(other, data.find(b'"usage":{', max(0, start - LARGE_READ), start))
-    if other >= 0 or data.find(b'"error"', -LARGE_READ) >= 0 or data.find(_DONE, 0, start) >= 0:
+    # Servers that send usage in other events too do so from the first one on, or in the one that finishes.
+    before = max(0, data.rfind(b"\n\ndata: ", 0, start - 2))
+    other = _has_usage(data[: data.find(b"\n\n")]) or _has_usage(data[before:start])
+    if other or data.find(b'"error"', -FINISHING) >= 0 or _ends_before(data, start):
         return None
     answer = read_answer(last[6:])
     if answer is None or answer.usage is None or not answer.empty_choices:
         return None
     return (data if usage_form == "last" else data[:start] + _PLAIN_END[2:]), answer
+
+
+def _has_usage(event: bytes) -> bool:
+    """Usage that is not null stands in it."""
+    return event.find(b'"usage":{') >= 0 or event.find(b'"usage": ') >= 0
+
+
+def _ends_before(data: bytes, end: int) -> bool:
+    """Whether ``[DONE]`` stands before ``end``. One byte is found ten times as fast as several, and D is rare."""
+    at = data.find(b"D", 0, end)
+    while at >= 0:
+        if data.startswith(_DONE, at - 1):
+            return True
+        at = data.find(b"D", at + 1, end)
+    return False
 
 
 def _usage_at_the_ends(data: bytes) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from byom import __version__
 from byom.gateway.circuit import Breaker
 from byom.gateway.http.pool import Pool, Resolver
+from byom.gateway.http.sender import Batch
 from byom.gateway.request import CallHead
 from byom.types.target import Target
 
@@ -12,18 +13,18 @@ from byom.types.target import Target
 class Upstream:
     """Lives as long as its connection; an edit of the connection gives it a new pool and keeps the breaker."""
 
-    def __init__(self, name: str, target: Target, resolve: Resolver) -> None:
+    def __init__(self, name: str, target: Target, resolve: Resolver, batch: Batch) -> None:
         self.name = name
         self.target = target
         self.breaker = Breaker()
-        self.pool = Pool(target, resolve)
+        self.pool = Pool(target, resolve, batch)
         self._resolve = resolve
 
     def retarget(self, target: Target) -> Pool | None:
         """Use another target from now on; the old pool, if it changed, for the calls that are still in it."""
         if target == self.target:
             return None
-        old, self.pool = self.pool, Pool(target, self._resolve)
+        old, self.pool = self.pool, Pool(target, self._resolve, self.pool.batch)
         self.target = target
         self.breaker = Breaker()
         old.close()
@@ -45,6 +46,8 @@ class Upstream:
         if target.authorization is not None:
             lines.append(f"authorization: {target.authorization}")
         lines += (f"{name}: {value}" for name, value in target.headers)
+        if target.tell_user and call.caller is not None:
+            lines.append(f"x-byom-user: {call.caller.user_id}")
         for name, value in (("content-type", call.content_type), ("accept", call.accept)):
             if value:
                 lines.append(f"{name}: {value}")

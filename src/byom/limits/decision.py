@@ -9,6 +9,7 @@ import msgspec
 if TYPE_CHECKING:
     from byom.limits.scope_state import ScopeState
     from byom.limits.sliding_log import Bucket, SlidingLog
+    from byom.limits.streak import Streak
 
 
 class LocalGrant(msgspec.Struct, gc=False, eq=False):
@@ -24,6 +25,8 @@ class LocalGrant(msgspec.Struct, gc=False, eq=False):
     more: list[tuple[SlidingLog, Bucket]] | None = None
     """Buckets of scopes that have windows of more than one length."""
     settled: bool = False
+    streak: Streak | None = None
+    """What it was counted in, while that is open."""
 
 
 class LimitRefusal(msgspec.Struct, frozen=True, gc=False):

@@ -12,6 +12,7 @@ from byom.limits.decision import LimitRefusal, LocalGrant
 from byom.limits.limiter import Grant
 from byom.limits.scope_state import Block, ScopeState
 from byom.limits.sliding_log import Bucket, SlidingLog
+from byom.limits.streak import AFTER, Streak
 from byom.limits.turns import Turns
 from byom.types.limits import Scope
 
@@ -55,13 +56,36 @@ class LocalLimiter:
         self._turns = Turns(clock, self._pump)
         self.reservations = 0
         """Grants that are neither settled nor withdrawn."""
+        self._streak: Streak | None = None
+        """The one that counts now, or nothing does."""
+        self._alike: tuple[Scope, ...] | None = None
+        self._run = 0
+        """So many of the last calls had the scopes ``_alike``."""
 
     def admit(self, scopes: tuple[Scope, ...], tokens: int, cost: int) -> LocalGrant | LimitRefusal | None:
         """See `Limiter.admit`. ``None`` only when every scope that keeps the call out allows a wait, or when what
         a budget's scope spent has to be read first."""
         now = self._clock()
-        states = self._states
         floor = cost or ALWAYS_FITS
+        streak = self._streak
+        if streak is not None:
+            if (
+                streak.scopes is scopes
+                and now < streak.until
+                and streak.requests > 0
+                and streak.tokens >= tokens
+                and streak.slots > 0
+                and streak.money >= floor
+            ):
+                streak.last = now
+                streak.requests -= 1
+                streak.tokens -= tokens
+                streak.slots -= 1
+                streak.money -= cost
+                self.reservations += 1
+                return LocalGrant(0.0, now, tokens, cost, streak.holds, streak.more, False, streak)  # noqa: FBT003
+            self._end_streak()
+        states = self._states
         found = []
         for scope in scopes:
             state = states.get(scope.id)
@@ -78,7 +102,26 @@ class LocalLimiter:
             if log.requests_free < 1 or log.tokens_free < tokens or (state.more and not state.room(tokens)):
                 return self._admit_carefully(scopes, tokens, cost, now)
             found.append(state)
-        return self._reserve(found, tokens, cost, now)
+        grant = self._reserve(found, tokens, cost, now)
+        if scopes is self._alike:
+            self._run += 1
+            if self._run >= AFTER and found:
+                self._begin_streak(scopes, grant, now)
+        else:
+            self._alike, self._run = scopes, 0
+        return grant
+
+    def _begin_streak(self, scopes: tuple[Scope, ...], grant: LocalGrant, now: float) -> None:
+        """Count the next calls with these scopes together with this one."""
+        streak = Streak(scopes, grant.holds, grant.more, now)
+        if now < streak.until:
+            self._streak = grant.streak = streak
+
+    def _end_streak(self) -> None:
+        """Bring the scopes up to date: to be done before one of them is read or changed."""
+        if self._streak is not None:
+            self._streak.close()
+            self._streak = None
 
     def _reserve(self, states: list[ScopeState], tokens: int, cost: int, now: float) -> LocalGrant:
         holds: list[tuple[ScopeState, Bucket]] = []
@@ -120,7 +163,8 @@ class LocalLimiter:
         return None
 
     def _find(self, scopes: tuple[Scope, ...], now: float) -> list[ScopeState]:
-        """The states of the scopes, with their rules and periods up to date."""
+        """The states of the scopes, with their counts, rules and periods up to date."""
+        self._end_streak()
         if len(self._states) > KEPT_STATES:
             self._sweep_some(scopes, now)
         found = []
@@ -191,6 +235,7 @@ class LocalLimiter:
 
     def _pump(self, state: ScopeState, now: float) -> None:
         """Let in waiters of this scope, in order, until the first one does not fit."""
+        self._end_streak()
         while (waiter := state.head()) is not None:
             states = self._find_known(waiter.scopes, state, now)
             blocks = self._blocks(states, waiter.tokens, waiter.cost, now, waiter.turn)
@@ -227,6 +272,23 @@ class LocalLimiter:
         self.reservations -= 1
         extra_tokens = tokens - grant.tokens
         extra_cost = cost - grant.cost
+        streak = grant.streak
+        if streak is not None and streak.open:
+            streak.slots += 1
+            streak.tokens -= extra_tokens
+            streak.money -= extra_cost
+            return
+        if (present := self._streak) is not None:
+            if streak is not None and present.scopes is streak.scopes and streak.counted:
+                present.shift(extra_tokens, extra_cost)
+            else:
+                self._end_streak()
+        self._settle_in_scopes(grant, extra_tokens, extra_cost)
+        for state, _ in grant.holds:
+            if state.waiting:
+                self._pump(state, self._clock())
+
+    def _settle_in_scopes(self, grant: LocalGrant, extra_tokens: int, extra_cost: int) -> None:
         for state, bucket in grant.holds:
             state.slots_free += 1
             if extra_tokens:
@@ -240,19 +302,8 @@ class LocalLimiter:
                     state.budgets.free -= extra_cost
                 else:
                     state.budgets.settle_late(extra_cost, grant.at)
-        if grant.more is not None:
-            for log, bucket in grant.more:
-                if bucket.live:
-                    bucket.tokens += extra_tokens
-                    log.tokens_free -= extra_tokens
-                else:
-                    log.settle(bucket, extra_tokens, self._clock())
-        self._wake(grant)
-
-    def _wake(self, grant: LocalGrant) -> None:
-        for state, _ in grant.holds:
-            if state.waiting:
-                self._pump(state, self._clock())
+        for log, bucket in grant.more or ():
+            log.settle(bucket, extra_tokens, self._clock())
 
     def withdraw(self, grant: Grant) -> None:
         """Undo an admission: for a call that was let in and then not made. Idempotent, and never after ``settle``."""
@@ -260,6 +311,7 @@ class LocalLimiter:
             raise TypeError(f"not a grant of this limiter: {type(grant).__name__}")
         if grant.settled:
             return
+        self._end_streak()
         for state, bucket in grant.holds:
             state.log.withdraw(bucket, grant.tokens)
         for log, bucket in grant.more or ():
@@ -278,6 +330,7 @@ class LocalLimiter:
 
         Calls of scopes that are not in use yet are kept aside until they are.
         """
+        self._end_streak()
         now, wall = self._clock(), self._wall()
         for call in sorted(calls, key=lambda call: call.at):
             at = min(now, now - (wall - call.at / 1e6))
@@ -294,6 +347,7 @@ class LocalLimiter:
 
     def in_flight(self, scope_id: str) -> int:
         """Calls of this scope that are let in and not settled."""
+        self._end_streak()
         state = self._states.get(scope_id)
         return 0 if state is None else state.in_flight
 
@@ -308,6 +362,7 @@ class LocalLimiter:
 
     def sweep(self) -> None:
         """Forget every scope that nothing depends on any more. Happens bit by bit on its own, too."""
+        self._end_streak()
         now = self._clock()
         for state in list(self._states.values()):
             if state.idle(now, can_reload=not self._sums.begin_at_zero):

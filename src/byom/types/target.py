@@ -37,6 +37,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     ca_file: str | None = None
     trusted: bool = False
     """A process that this hub started itself (loopback): the network policy does not apply."""
+    tell_user: bool = False
+    """Who calls is said in the header ``x-byom-user`` (the user's id): code that has credentials for each user."""
 
     def __repr__(self) -> str:
         return f"Target({self.scheme}://{self.host}:{self.port}{self.base_path})"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from byom.errors import BadRequest, ByomError, PayloadTooLarge
 from byom.gateway.http.head import MAX_HEAD, RequestHead
+from byom.gateway.http.sender import Sender
 
 if TYPE_CHECKING:
     from byom.gateway.http.listener import Listener
@@ -48,6 +49,7 @@ class Inbound(asyncio.Protocol):
         "_missing",
         "_old",
         "_paused",
+        "_sender",
         "idle_since",
         "transport",
         "writable",
@@ -56,6 +58,8 @@ class Inbound(asyncio.Protocol):
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self.transport: asyncio.Transport | None = None
+        self._sender: Sender | None = None
+        """What writes to the transport; ``None`` when that is gone."""
         self.writable = True
         self.idle_since = listener.now()
         """When the connection began to wait for a request."""
@@ -77,11 +81,12 @@ class Inbound(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
         self.transport.set_write_buffer_limits(high=HIGH_WATER)  # type: ignore[union-attr]
+        self._sender = Sender(self.transport, self._listener.gateway.batch)  # type: ignore[arg-type]
         self._listener.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio gives it
         self._listener.connections.discard(self)
-        self.transport = None
+        self.transport = self._sender = None
         call, self._call = self._call, None
         if call is not None:
             call.on_disconnect()
@@ -164,8 +169,8 @@ class Inbound(asyncio.Protocol):
             listener.gateway.authenticate(head.token)
 
     def _begin_body(self, head: RequestHead, data: bytes) -> None:
-        if head.headers.get(b"expect", b"").lower() == b"100-continue" and self.transport is not None:
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if head.headers.get(b"expect", b"").lower() == b"100-continue" and self._sender is not None:
+            self._sender.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if head.chunked:
             self._keep_alive = False
             self._head = head
@@ -244,27 +249,29 @@ class Inbound(asyncio.Protocol):
     def _hand_over(self, data: bytes) -> None:
         transport = self.transport
         assert transport is not None
+        assert self._sender is not None
+        self._sender.flush()
         self._listener.connections.discard(self)
         self._buffer = b""
-        self.transport = None
+        self.transport = self._sender = None
         self._listener.hand_over(transport, data)
 
     # -- writing an answer (byom.gateway.request.Downstream)
 
     def respond(self, status: int, headers: bytes, body: bytes) -> None:
-        transport = self.transport
-        if transport is None:
+        sender = self._sender
+        if sender is None:
             return
         closing = b"" if self._keep_alive else b"connection: close\r\n"
-        transport.write(
+        sender.write(
             b"%b%b%b%bcontent-length: %d\r\n\r\n%b"
             % (_STATUS.get(status) or _status_line(status), self._listener.date, headers, closing, len(body), body)
         )
         self._done()
 
     def start(self, status: int, headers: bytes, length: int | None) -> None:
-        transport = self.transport
-        if transport is None:
+        sender = self._sender
+        if sender is None:
             return
         self._chunked_answer = length is None and not self._old
         if length is None:
@@ -273,23 +280,23 @@ class Inbound(asyncio.Protocol):
             framing = b"content-length: %d\r\n" % length
         closing = b"" if self._keep_alive else b"connection: close\r\n"
         line = _STATUS.get(status) or _status_line(status)
-        transport.write(b"".join((line, self._listener.date, headers, framing, closing, b"\r\n")))
+        sender.write(b"".join((line, self._listener.date, headers, framing, closing, b"\r\n")))
 
     def write(self, data: bytes) -> None:
-        transport = self.transport
-        if transport is None or not data:
+        sender = self._sender
+        if sender is None or not data:
             return
         if self._chunked_answer:
-            transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            sender.write(b"%x\r\n%b\r\n" % (len(data), data))
         else:
-            transport.write(data)
+            sender.write(data)
 
     def finish(self, *, close: bool = False) -> None:
-        transport = self.transport
-        if transport is None:
+        sender = self._sender
+        if sender is None:
             return
         if self._chunked_answer:
-            transport.write(b"0\r\n\r\n")
+            sender.write(b"0\r\n\r\n")
         if close:
             self._keep_alive = False
         self._done()
@@ -306,6 +313,8 @@ class Inbound(asyncio.Protocol):
         transport = self.transport
         assert transport is not None
         if not self._keep_alive:
+            assert self._sender is not None
+            self._sender.flush()
             if self._drain:
                 transport.write_eof() if transport.can_write_eof() else transport.close()
                 self._busy = True
@@ -339,13 +348,18 @@ class Inbound(asyncio.Protocol):
             if waited > reading:
                 self.transport.abort()
         elif waited > idle:
-            self.transport.close()
+            self.close()
 
     def close_idle(self) -> None:
         """The hub stops: close now when idle, else after the answer."""
         self._keep_alive = False
-        if self.transport is not None and not self._busy and self._head is None:
-            self.transport.close()
+        if not self._busy and self._head is None:
+            self.close()
+
+    def close(self) -> None:
+        """Close when everything is sent."""
+        if self._sender is not None:
+            self._sender.close()
 
 
 def is_gateway(data: bytes) -> bool | None:

@@ -129,5 +129,4 @@ class Listener:
             self._timer.cancel()
         self._forget_socket()
         for connection in list(self.connections):
-            if connection.transport is not None:
-                connection.transport.close()
+            connection.close()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import httptools
 
 from byom.errors import UpstreamProtocol, UpstreamUnreachable
+from byom.gateway.http.sender import Sender
 
 if TYPE_CHECKING:
     from byom.gateway.http.pool import Pool
@@ -47,6 +48,7 @@ class Outbound(asyncio.Protocol):
         "_keep_alive",
         "_parser",
         "_parts",
+        "_sender",
         "_status",
         "idle_since",
         "lost",
@@ -61,6 +63,7 @@ class Outbound(asyncio.Protocol):
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.transport: asyncio.Transport | None = None
+        self._sender: Sender | None = None
         self.receiver: Receiver | None = None
         self.requests = 0
         self.idle_since = 0.0
@@ -80,16 +83,16 @@ class Outbound(asyncio.Protocol):
     # -- sending
 
     def send(self, receiver: Receiver, head: bytes, body: bytes) -> None:
-        transport = self.transport
-        assert transport is not None
+        sender = self._sender
+        assert sender is not None
         self.receiver = receiver
         self.requests += 1
         self.touched = False
         if len(body) < 65536:
-            transport.write(head + body)
+            sender.write(head + body)
         else:
-            transport.write(head)
-            transport.write(body)
+            sender.write(head)
+            sender.write(body)
 
     def pause(self) -> None:
         if self.transport is not None and not self.lost:
@@ -109,6 +112,7 @@ class Outbound(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
+        self._sender = Sender(self.transport, self.pool.batch)  # type: ignore[arg-type]
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from byom.errors import UpstreamTimeout, UpstreamUnreachable
 from byom.gateway.http.outbound import Outbound
+from byom.gateway.http.sender import Batch
 
 if TYPE_CHECKING:
     from byom.types.target import Target
@@ -29,8 +30,9 @@ Resolver = Callable[["Target"], Awaitable[Sequence[str]]]
 class Pool:
     """Not bounded in size: what bounds the calls to an upstream is its connection's limits."""
 
-    def __init__(self, target: Target, resolve: Resolver) -> None:
+    def __init__(self, target: Target, resolve: Resolver, batch: Batch) -> None:
         self.target = target
+        self.batch = batch
         self._resolve = resolve
         self.idle: list[Outbound] = []
         self.open: set[Outbound] = set()
