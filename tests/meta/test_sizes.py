@@ -11,10 +11,10 @@ ROOT = Path(__file__).parents[2]
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
 
-LONGER_FILES = {"src/byom/gateway/exchange.py": 486}
+LONGER_FILES = {"src/byom/gateway/exchange.py": 456}
 """Only ever shrinks: one state machine of a call, which reads worse in two halves."""
-LONGER_FUNCTIONS: dict[str, int] = {"src/byom/gateway/account.py close": 72}
-"""Only ever shrinks: a row of the ledger is long, not complicated."""
+LONGER_FUNCTIONS: dict[str, int] = {}
+"""Only ever shrinks."""
 
 
 def python_files() -> Iterator[Path]:

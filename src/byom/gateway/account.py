@@ -11,6 +11,7 @@ from byom.types.usage import Usage
 
 if TYPE_CHECKING:
     from byom.gateway.exchange import Exchange
+    from byom.gateway.figures import ModelFigures
     from byom.gateway.replies import Reply
     from byom.ledger.row import State
 
@@ -101,44 +102,18 @@ def close(exchange: Exchange, status: int, state: State, usage: Usage | None, an
     exchange.cost = cost
     gateway.record(
         Row(
-            exchange.id,
-            exchange.at,
-            plan.key,
-            plan.user,
-            plan.connection,
-            plan.model,
-            plan.upstream_model,
-            plan.path,
-            status,
-            state,
-            exchange.error,
-            stream,
-            usage.prompt_tokens,
-            usage.completion_tokens,
-            usage.cached_tokens,
-            usage.cache_write_tokens,
-            usage.reasoning_tokens,
-            usage.estimated,
-            cost,
-            plan.price_version,
-            int(latency * 1e6),
-            int(first * 1e6) if stream and first is not None else None,
-            int(overhead * 1e6),
+            exchange.id, exchange.at, plan.key, plan.user, plan.connection, plan.model, plan.upstream_model, plan.path,
+            status, state, exchange.error, stream,
+            usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, usage.cache_write_tokens,
+            usage.reasoning_tokens, usage.estimated,
+            cost, plan.price_version,
+            int(latency * 1e6), int(first * 1e6) if stream and first is not None else None, int(overhead * 1e6),
             int(exchange.waited * 1e6),
-            exchange.attempts,
-            exchange.attempt_list,
-            answer_id,
-            "gateway",
-            exchange.head.request_id,
+            exchange.attempts, exchange.attempt_list, answer_id, "gateway", exchange.head.request_id,
         )
-    )
+    )  # fmt: skip
     figures = plan.figures
-    outcome = (state, status)
-    figures.states[outcome] = figures.states.get(outcome, 0) + 1
-    figures.prompt_tokens += usage.prompt_tokens
-    figures.completion_tokens += usage.completion_tokens
-    if cost:
-        figures.cost += cost
+    _count(figures, (state, status), usage, cost)
     figures.latency.observe(latency)
     figures.overhead.observe(overhead)
     if stream and first is not None:
@@ -146,3 +121,11 @@ def close(exchange: Exchange, status: int, state: State, usage: Usage | None, an
     if exchange.on_finish is not None:
         # After the answer itself has been handed over, so that it can be kept for those who wait.
         gateway.loop.call_soon(exchange.on_finish)
+
+
+def _count(figures: ModelFigures, outcome: tuple[str, int], usage: Usage, cost: int | None) -> None:
+    figures.states[outcome] = figures.states.get(outcome, 0) + 1
+    figures.prompt_tokens += usage.prompt_tokens
+    figures.completion_tokens += usage.completion_tokens
+    if cost:
+        figures.cost += cost

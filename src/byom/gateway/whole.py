@@ -18,6 +18,9 @@ from byom.ledger.row import Row
 
 if TYPE_CHECKING:
     from byom.gateway.exchange import Exchange
+    from byom.gateway.figures import ModelFigures
+    from byom.gateway.usage import Answer
+    from byom.types.usage import Usage
 
 _OK = ("ok", 200)
 
@@ -26,82 +29,67 @@ def pass_on(exchange: Exchange, headers: dict[bytes, bytes], data: bytes) -> boo
     """Account for the call and pass its answer on. ``False``, with nothing done, for an answer that has to be looked at
     more closely, or that does not say what was used."""
     arrived = perf_counter()
-    kind = headers.get(b"content-type", b"")
-    envelope = exchange.envelope
-    stream = envelope.stream is True
-    if not stream:
-        if not kind.startswith(b"application/json"):
-            return False
-        lines = answers.JSON
-        answer = read_answer(data)
-        if answer is None or len(memoryview(answer.error)):
-            return False
-    else:
-        if not kind.startswith(b"text/event-stream") or not exchange.streams:
-            return False
-        options = envelope.stream_options
-        if options is not None and options.continuous_usage_stats:
-            return False
-        found = read_whole(data, "last" if envelope.wants_usage else "strip")
-        if found is None:
-            return False
-        lines = answers.EVENT_STREAM
-        data, answer = found
+    stream = exchange.envelope.stream is True
+    found = _read_stream(exchange, headers, data) if stream else _read(headers, data)
+    if found is None:
+        return False
+    data, answer = found
     if answer.usage is None:
         return False
     usage = answer.usage.tokens()
-    prompt, completion = usage.prompt_tokens, usage.completion_tokens
-    plan = exchange.plan
-    gateway = exchange.gateway
-    price = exchange.route.price
+    plan, gateway, price = exchange.plan, exchange.gateway, exchange.route.price
     cost = None if price is None else price.cost(usage)
     exchange.finished = True
     exchange.detach()
     gateway.active.discard(exchange)
     exchange.upstream.breaker.succeeded()
     for grant in exchange.grants:
-        gateway.limiter.settle(grant, prompt + completion, cost or 0)
-    head = exchange.head
+        gateway.limiter.settle(grant, usage.prompt_tokens + usage.completion_tokens, cost or 0)
     first = arrived - exchange.started
     latency = perf_counter() - exchange.started
     overhead = latency - (arrived - exchange.attempt_began)
     gateway.record(
         Row(
-            exchange.id,
-            exchange.at,
-            plan.key,
-            plan.user,
-            plan.connection,
-            plan.model,
-            plan.upstream_model,
-            plan.path,
-            200,
-            "ok",
-            "",
-            stream,
-            prompt,
-            completion,
-            usage.cached_tokens,
-            usage.cache_write_tokens,
-            usage.reasoning_tokens,
-            usage.estimated,
-            cost,
-            plan.price_version,
-            int(latency * 1e6),
-            int(first * 1e6) if stream else None,
-            int(overhead * 1e6),
-            0,
-            1,
-            None,
-            answer.id or "",
-            "gateway",
-            head.request_id,
+            exchange.id, exchange.at, plan.key, plan.user, plan.connection, plan.model, plan.upstream_model, plan.path,
+            200, "ok", "", stream,
+            usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, usage.cache_write_tokens,
+            usage.reasoning_tokens, usage.estimated,
+            cost, plan.price_version,
+            int(latency * 1e6), int(first * 1e6) if stream else None, int(overhead * 1e6), 0,
+            1, None, answer.id or "", "gateway", exchange.head.request_id,
         )
+    )  # fmt: skip
+    _count(plan.figures, usage, cost, latency, overhead)
+    lines = answers.EVENT_STREAM if stream else answers.JSON + answers.cost_line(cost)
+    if stream:
+        plan.figures.first_token.observe(first)
+    public_id = (exchange.head.request_id or exchange.id).encode("latin-1")
+    exchange.down.respond(
+        200, b"%bx-request-id: %b\r\nx-byom-overhead-ms: %.3f\r\n" % (lines, public_id, overhead * 1000), data
     )
-    figures = plan.figures
+    return True
+
+
+def _read(headers: dict[bytes, bytes], data: bytes) -> tuple[bytes, Answer] | None:
+    if not headers.get(b"content-type", b"").startswith(b"application/json"):
+        return None
+    answer = read_answer(data)
+    return None if answer is None or len(memoryview(answer.error)) else (data, answer)
+
+
+def _read_stream(exchange: Exchange, headers: dict[bytes, bytes], data: bytes) -> tuple[bytes, Answer] | None:
+    if not headers.get(b"content-type", b"").startswith(b"text/event-stream") or not exchange.streams:
+        return None
+    options = exchange.envelope.stream_options
+    if options is not None and options.continuous_usage_stats:
+        return None
+    return read_whole(data, "last" if exchange.envelope.wants_usage else "strip")
+
+
+def _count(figures: ModelFigures, usage: Usage, cost: int | None, latency: float, overhead: float) -> None:
     figures.states[_OK] = figures.states.get(_OK, 0) + 1
-    figures.prompt_tokens += prompt
-    figures.completion_tokens += completion
+    figures.prompt_tokens += usage.prompt_tokens
+    figures.completion_tokens += usage.completion_tokens
     if cost:
         figures.cost += cost
     seconds = figures.latency
@@ -110,12 +98,3 @@ def pass_on(exchange: Exchange, headers: dict[bytes, bytes], data: bytes) -> boo
     seconds = figures.overhead
     seconds.counts[bisect_left(OVERHEAD, overhead)] += 1
     seconds.sum += overhead
-    if stream:
-        figures.first_token.observe(first)
-    elif cost is not None:
-        lines += answers.cost_line(cost)
-    public_id = (head.request_id or exchange.id).encode("latin-1")
-    exchange.down.respond(
-        200, b"%bx-request-id: %b\r\nx-byom-overhead-ms: %.3f\r\n" % (lines, public_id, overhead * 1000), data
-    )
-    return True
