@@ -23,7 +23,10 @@ _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
 def refused(exchange: Exchange, status: int, body: bytes, retry_after: float | None) -> None:
     """The upstream answered with an error status."""
-    failure = answers.upstream_failure(status, body, retry_after, exchange.route.target.authorization)
+    target = exchange.route.target
+    # A host of user code refuses a user who has entered no credential: that is not about the key that is stored here.
+    about_the_user = status == 403 and target.tell_user
+    failure = None if about_the_user else answers.upstream_failure(status, body, retry_after, target.authorization)
     if failure is not None:
         failed(exchange, failure, status=status, fault=status >= 500)
         return

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from byom.gateway.envelope import Envelope
     from byom.gateway.gateway import Gateway
     from byom.gateway.http.outbound import Outbound
+    from byom.gateway.http.pool import Pool
     from byom.gateway.plan import Plan
     from byom.gateway.replies import Reply
     from byom.gateway.request import CallHead, Downstream
@@ -129,9 +130,10 @@ class Exchange:
             attempts.failed(self, CircuitOpen(text, retry_after=refused), fault=False)
             return
         upstream.breaker.earn(self.route.retry.budget)
-        connection = None if self.fresh_only else upstream.pool.take()
+        pool = upstream.least_busy()
+        connection = None if self.fresh_only else pool.take()
         if connection is None:
-            self.spawn(self._connect())
+            self.spawn(self._connect(pool))
         else:
             self.send(connection, self.sent_body or self._prepare_body())
 
@@ -148,10 +150,10 @@ class Exchange:
         self.attempts -= 1
         self.dispatch()
 
-    async def _connect(self) -> None:
+    async def _connect(self, pool: Pool) -> None:
         self.attempt_began = perf_counter()
         self.begin_wait()
-        connection = await self.upstream.pool.connect(self.route.timeouts.connect)
+        connection = await pool.connect(self.route.timeouts.connect)
         self.end_wait()
         if self.finished:
             connection.abandon()

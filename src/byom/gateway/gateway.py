@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
@@ -102,9 +103,9 @@ class Gateway:
         self.cache.max_bytes = snapshot.settings.cache_bytes
         named = {route.connection_id for route in snapshot.models}
         for connection_id in [known for known in self._upstreams if known not in named]:
-            pool = self._upstreams.pop(connection_id).pool
-            pool.close()
-            self._retired.append(pool)
+            for pool in self._upstreams.pop(connection_id).pools:
+                pool.close()
+                self._retired.append(pool)
 
     async def drain(self, seconds: float) -> int:
         """Let the calls under way end, for at most ``seconds``; stop the rest. How many had to be stopped."""
@@ -121,7 +122,8 @@ class Gateway:
         if self._sweeper is not None:
             self._sweeper.cancel()
         for upstream in self._upstreams.values():
-            upstream.pool.close()
+            for pool in upstream.pools:
+                pool.close()
 
     def _schedule(self, due: float) -> None:
         self._sweeper = self.loop.call_at(due, self._sweep, due)
@@ -135,7 +137,8 @@ class Gateway:
         for exchange in list(self.active):
             clock.sweep(exchange, now, keepalive)
         for upstream in self._upstreams.values():
-            upstream.pool.expire(monotonic())
+            for pool in upstream.pools:
+                pool.expire(monotonic())
         for pool in self._retired:
             pool.expire(monotonic())
         self._retired = [pool for pool in self._retired if not pool.retired]
@@ -148,9 +151,7 @@ class Gateway:
             upstream = Upstream(route.connection, route.target, self._resolve, self.batch)
             self._upstreams[route.connection_id] = upstream
         elif upstream.target is not route.target:
-            old = upstream.retarget(route.target)
-            if old is not None:
-                self._retired.append(old)
+            self._retired += upstream.retarget(route.target)
         return upstream
 
     async def _resolve(self, target: Target) -> list[str]:
@@ -366,8 +367,18 @@ class Gateway:
     @property
     def open_connections(self) -> int:
         """To upstreams, idle ones included."""
-        pools = [upstream.pool for upstream in self._upstreams.values()] + self._retired
+        pools = [pool for upstream in self._upstreams.values() for pool in upstream.pools] + self._retired
         return sum(len(pool.open) for pool in pools)
+
+    def activity(self, connection: str) -> tuple[int, float | None]:
+        """Calls of a connection that are under way, and the seconds since the last one ended; ``None`` where there
+        was none yet."""
+        now = monotonic()
+        busy = sum(exchange.route.connection == connection for exchange in self.active)
+        used = [upstream for upstream in self._upstreams.values() if upstream.name == connection]
+        ended = [pool.last_used for upstream in used for pool in upstream.pools]
+        last = max(ended, default=-math.inf)
+        return busy, None if last == -math.inf else now - last
 
     def circuits(self) -> list[tuple[str, str]]:
         """Each connection that was used, and the state of its circuit: closed, open or half-open."""

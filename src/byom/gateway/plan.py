@@ -92,5 +92,6 @@ class Plan:
             and route.cache is None
             and route.streaming == "native"
             and (price is None or not price.tiers)
+            and not route.target.replicas
         )
         """Calls may take the straight road (`byom.gateway.express`)."""

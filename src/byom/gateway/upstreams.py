@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
+from msgspec import structs
+
 from byom import __version__
 from byom.gateway.circuit import Breaker
 from byom.gateway.http.pool import Pool, Resolver
@@ -11,23 +15,48 @@ from byom.types.target import Target
 
 
 class Upstream:
-    """Lives as long as its connection; an edit of the connection gives it a new pool and keeps the breaker."""
+    """Lives as long as its connection; an edit of the connection gives it new pools and keeps the breaker."""
 
     def __init__(self, name: str, target: Target, resolve: Resolver, batch: Batch) -> None:
         self.name = name
         self.target = target
         self.breaker = Breaker()
-        self.pool = Pool(target, resolve, batch)
         self._resolve = resolve
+        self._batch = batch
+        self.pool, self._others = self._open()
 
-    def retarget(self, target: Target) -> Pool | None:
-        """Use another target from now on; the old pool, if it changed, for the calls that are still in it."""
+    def _open(self) -> tuple[Pool, list[Pool]]:
+        target = self.target
+        places = [structs.replace(target, host=host, port=port, replicas=()) for host, port in target.replicas]
+        return Pool(target, self._resolve, self._batch), [Pool(place, self._resolve, self._batch) for place in places]
+
+    @property
+    def pools(self) -> list[Pool]:
+        """Of every place."""
+        return [self.pool, *self._others]
+
+    def least_busy(self) -> Pool:
+        """Where the next attempt goes. A place that could not be reached a moment ago is left alone if it can be.
+
+        The one that was given an attempt last comes last among equals, so that idle places take turns.
+        """
+        if not self._others:
+            return self.pool
+        now = time.monotonic()
+        chosen = min(self.pools, key=lambda pool: (pool.down_until > now, pool.busy, pool.chosen_at))
+        chosen.chosen_at = now
+        return chosen
+
+    def retarget(self, target: Target) -> list[Pool]:
+        """Use another target from now on; the old pools, if it changed, for the calls that are still in them."""
         if target == self.target:
-            return None
-        old, self.pool = self.pool, Pool(target, self._resolve, self.pool.batch)
+            return []
+        old = self.pools
         self.target = target
+        self.pool, self._others = self._open()
         self.breaker = Breaker()
-        old.close()
+        for pool in old:
+            pool.close()
         return old
 
     def head(self, call: CallHead) -> bytes:

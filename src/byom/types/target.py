@@ -37,6 +37,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     ca_file: str | None = None
     trusted: bool = False
     """A process that this hub started itself (loopback): the network policy does not apply."""
+    replicas: tuple[tuple[str, int], ...] = ()
+    """Further places (host and port) that answer alike, with the same authorization; a call goes to the least busy."""
     tell_user: bool = False
     """Who calls is said in the header ``x-byom-user`` (the user's id): code that has credentials for each user."""
 

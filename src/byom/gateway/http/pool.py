@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,6 +22,9 @@ IDLE_PLAIN = 4.0
 IDLE_TLS = 30.0
 """Seconds. Longer, because a TLS handshake with a server far away is dear."""
 
+DOWN_SECONDS = 2.0
+"""How long a place that could not be reached is left alone, where there are others that answer alike."""
+
 MAX_KEPT_HEADS = 64
 
 Resolver = Callable[["Target"], Awaitable[Sequence[str]]]
@@ -38,6 +42,12 @@ class Pool:
         self.open: set[Outbound] = set()
         self.heads: dict[bytes, tuple[int, dict[bytes, bytes], int]] = {}
         """Heads of answers that were read before: status, headers, length of the body."""
+        self.connecting = 0
+        self.last_used = -math.inf
+        """When a connection came back from a call (monotonic clock)."""
+        self.chosen_at = -math.inf
+        self.down_until = -math.inf
+        """It could not be reached a moment ago."""
         self._idle_limit = IDLE_TLS if target.scheme == "https" else IDLE_PLAIN
 
     def take(self) -> Outbound | None:
@@ -59,7 +69,7 @@ class Pool:
         self.heads[head[:-4]] = (status, headers, int(length))
 
     def put(self, connection: Outbound) -> None:
-        connection.idle_since = time.monotonic()
+        self.last_used = connection.idle_since = time.monotonic()
         self.idle.append(connection)
 
     def forget(self, connection: Outbound) -> None:
@@ -84,8 +94,23 @@ class Pool:
     def retired(self) -> bool:
         return self._idle_limit < 0 and not self.open
 
+    @property
+    def busy(self) -> int:
+        """Calls under way here, those that still wait for a connection included."""
+        return len(self.open) - len(self.idle) + self.connecting
+
     async def connect(self, seconds: float) -> Outbound:
         """A new connection, within ``seconds`` (0: no bound) for name look-up, TCP and TLS together."""
+        self.connecting += 1
+        self.down_until = time.monotonic() + DOWN_SECONDS
+        try:
+            connection = await self._connect_within(seconds)
+        finally:
+            self.connecting -= 1
+        self.down_until = -math.inf
+        return connection
+
+    async def _connect_within(self, seconds: float) -> Outbound:
         target = self.target
         try:
             async with asyncio.timeout(seconds or None):
