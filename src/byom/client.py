@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, overload
 
 from byom._client.aio import AsyncClient
@@ -83,7 +83,7 @@ def connect(
     url: str,
     *,
     model: str | None = None,
-    models: Sequence[str] = (),
+    models: Sequence[str] | Mapping[str, str] = (),
     all: bool = False,  # noqa: A002 - the word of the command line
     key: str | None = None,
     **fields: Any,

@@ -161,6 +161,13 @@ class UpstreamUnreachable(UpstreamError):
     code = "upstream_unreachable"
 
 
+class CodeError(UpstreamError):
+    """A user's code raised something: it would again."""
+
+    code = "code_error"
+    retryable = False
+
+
 class UpstreamAuth(UpstreamError):
     code = "upstream_auth"
     retryable = False

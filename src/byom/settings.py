@@ -48,6 +48,12 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     ssl_keyfile: Annotated[Path | None, Meta(description="a PEM file with the private key")] = None
     drain_seconds: Annotated[float, Meta(ge=0, description="a number of seconds, 0 or more")] = 30.0
     """How long open calls may go on after the hub was told to stop."""
+    ledger_days: Annotated[int, Meta(ge=0, le=36_500, description="a number of days; 0 keeps them for ever")] = 0
+    """How long the ledger keeps single calls. The sums by hour, which usage and budgets need, stay."""
+    agentstudio_images: Annotated[Path | None, Meta(description="a folder")] = None
+    """Callers of the AgentStudio dialect may name image files in it by their path. By default they name none."""
+    agentstudio_keep_alive: Annotated[float, Meta(ge=0, description="a number of seconds; 0 sends nothing")] = 0.0
+    """Silence after which a waiting AgentStudio client is sent a space, so that no proxy cuts the connection."""
 
     @property
     def database(self) -> str:

@@ -258,8 +258,13 @@ async def test_the_built_in_models_are_there_before_their_process_which_a_call_s
 
 
 async def test_the_key_of_code_that_runs_here_is_for_its_process_alone(local: Catalog) -> None:
-    await local.connections.create({"name": "fn", "kind": "function", "key": KEY}, actor=ME)
-    assert local.process_secret("fn") == KEY
-    assert local.process_secret("builtin") is None
+    code = {"name": "fn", "kind": "code", "options": {"target": "/code.py:f"}}
+    await local.connections.create({**code, "key": KEY}, actor=ME)
+    configuration = local.host_configuration("fn")
+    assert configuration.document["options"] == {"api_key": KEY}
+    assert KEY not in repr(configuration)
+    await local.connections.create({**code, "name": "other"}, actor=ME)
+    assert KEY not in str(local.host_configuration("other").document)
     await connect(local, key=KEY)
-    assert local.process_secret("lab") is None
+    with pytest.raises(ConfigError, match="of kind endpoint"):
+        local.host_configuration("lab")

@@ -83,7 +83,7 @@ async def test_what_is_exported_changes_nothing_here_and_makes_the_same_elsewher
         {"name": "bare.name", "url": "http://x.example/chat/completions", "key": KEY, "options": {"a": {"b": [1]}}},
         actor=ME,
     )
-    await catalog.connections.create({"name": "a class", "kind": "class", "options": {"module": "m:C"}}, actor=ME)
+    await catalog.connections.create({"name": "a class", "kind": "code", "options": {"target": "m:C"}}, actor=ME)
     await catalog.models.create({"name": 'quo"ted \\ name', "connection": "bare.name"}, actor=ME)
     exported = catalog.export()
     assert KEY not in exported

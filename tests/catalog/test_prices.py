@@ -138,7 +138,7 @@ async def test_what_runs_here_costs_nothing_and_says_so(local: Catalog) -> None:
 
 
 async def test_code_may_call_a_paid_service_so_its_price_is_unknown(local: Catalog) -> None:
-    await local.connections.create({"name": "fn", "kind": "function"}, actor=ME)
+    await local.connections.create({"name": "fn", "kind": "code", "options": {"target": "/code.py:f"}}, actor=ME)
     await local.models.create({"name": "f", "connection": "fn"}, actor=ME)
     assert local.snapshot.routes["f"].price is None
 

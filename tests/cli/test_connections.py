@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from byom._client.place import admin_key
+from byom.cli.child_hub import child_hub
 from byom.client import Client
-from byom.testing import FakeUpstream
+from byom.testing import Behavior, FakeUpstream
 from tests.cli.program import Program
+from tests.client.hubs import RunningHub
 
 Names = Callable[[str], str]
 KEY = "sk-upstream-0123456789abcdef"
@@ -80,6 +88,46 @@ def test_a_connection_that_does_not_work_is_explained_and_not_saved(
     assert name not in [one["name"] for one in client.connections.list()]
 
 
+def test_a_hub_is_not_connected_to_itself_whatever_it_is_called(
+    byom: Program, client: Client, running_hub: RunningHub, unused_name: Names, tmp_path: Path
+) -> None:
+    name, port = unused_name("loop"), running_hub.url.rpartition(":")[2]
+    for host in ("127.0.0.1", "localhost"):
+        for key in ((), ("--key", running_hub.key)):
+            done = byom("connect", name, "--url", f"http://{host}:{port}", "--all", *key)
+            assert done.returncode == 1
+            assert f"http://{host}:{port}/v1 is this hub itself" in done.stderr
+    assert name not in [one["name"] for one in client.connections.list()]
+    with child_hub(tmp_path / "other") as url:
+        other = admin_key(tmp_path / "other")
+        assert other is not None
+        done = byom("connect", name, "--url", url, "--model", "lexical=other-lexical", "--key", other)
+        assert done.returncode == 0, done.stderr
+    client.connections.delete(name)
+
+
+def test_the_hint_at_a_taken_name_can_be_followed(
+    byom: Program, client: Client, upstream: FakeUpstream, unused_name: Names
+) -> None:
+    first, second, model = unused_name("box"), unused_name("box"), unused_name("small")
+    upstream.models = (model,)
+    assert byom("connect", first, "--url", upstream.base_url, "--model", model).returncode == 0
+    refused = byom("connect", second, "--url", upstream.base_url, "--model", model)
+    assert refused.returncode == 1
+    advice = refused.stderr.split("another name: ")[1].split()
+    assert advice == ["--model", f"{model}={second}/{model}"]
+    followed = byom("connect", second, "--url", upstream.base_url, *advice)
+    assert followed.returncode == 0, followed.stderr
+    assert f"{second}/{model}" in followed.stdout
+    other = unused_name("other")
+    assert byom("connect", other, "--url", upstream.base_url, "--as", other).returncode == 0
+    assert client.models.get(other)["upstream_model"] == model
+    assert byom("connect", "x", "--url", upstream.base_url, "--all", "--as", "y").returncode == 2
+    assert byom("connect", "x", "--url", upstream.base_url, "--model", "a=").returncode == 2
+    for name in (first, second, other):
+        client.connections.delete(name)
+
+
 def test_without_a_model_the_only_one_is_taken_and_of_several_one_is_asked_for(
     byom: Program, client: Client, upstream: FakeUpstream, unused_name: Names
 ) -> None:
@@ -106,6 +154,22 @@ def test_models_and_show_print_tables_and_json(byom: Program, model: str) -> Non
     missing = byom("show", "extractiv")
     assert missing.returncode == 1
     assert "extractive" in missing.stderr
+
+
+def test_models_says_whether_a_model_can_be_counted_on(byom: Program, upstream: FakeUpstream, model: str) -> None:
+    def state() -> str:
+        line = next(line for line in byom("models").stdout.splitlines() if line.startswith(f"{model} "))
+        return line.rpartition("  ")[2]
+
+    assert state() == "not called yet"
+    upstream.set_default(Behavior(status=500))
+    assert byom("chat", model, "Hi").returncode == 1
+    assert state() == "failing"
+    upstream.set_default(Behavior())
+    assert byom("chat", model, "Hi").returncode == 0
+    assert state() == "ready"
+    byom("edit", model, "--disable")
+    assert state() == "disabled"
 
 
 def test_edit_and_rename_change_a_model(byom: Program, client: Client, model: str, unused_name: Names) -> None:
@@ -154,6 +218,68 @@ def test_probe_says_what_it_spends_and_needs_consent(
     assert json.loads(done.stdout)["findings"]["chat"]["value"] == "yes"
     assert "tools" in byom("probe", model, "--kind", "chat", "-y").stdout
     assert client.models.get(model)["details"]["probe"]
+
+
+def test_probe_tells_each_finding_while_it_goes_on(byom: Program, upstream: FakeUpstream, model: str) -> None:
+    done = byom("probe", model, "--kind", "chat", "--yes")
+    lines = [line for line in done.stderr.splitlines() if line[:2] in ("✓ ", "✗ ", "? ")]
+    assert len(lines) > 3
+    assert lines[0].startswith("✓ chat: ")
+    assert not any(line in done.stdout for line in lines)
+    quiet = byom("probe", model, "--kind", "chat", "--yes", "--json")
+    assert "✓" not in quiet.stderr
+    # A later call hangs: what was found before it is told all the same.
+    upstream.set_default(lambda request: Behavior(hang=b'"stream":true' in request.body.replace(b" ", b"")))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "byom", "probe", model, "--kind", "chat", "--yes"],
+        env=byom.environ,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stderr is not None
+    told = [process.stderr.readline(), process.stderr.readline()]
+    running = process.poll() is None
+    process.kill()
+    process.communicate()
+    assert told[0].startswith("Probing ")
+    assert told[1].startswith("✓ chat: ")
+    assert running
+
+
+def test_probe_shows_that_it_works_at_a_terminal(byom: Program, model: str) -> None:
+    master, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "byom", "probe", model, "--kind", "chat", "--yes"],
+        env=byom.environ | {"TERM": "xterm"},
+        stderr=terminal,
+        stdout=subprocess.DEVNULL,
+    )
+    os.close(terminal)
+    shown = b""
+    with contextlib.suppress(OSError):  # how a terminal says that nobody writes any more
+        while part := os.read(master, 4096):
+            shown += part
+    os.close(master)
+    assert process.wait(30) == 0
+    assert "Probing …".encode() in shown
+    assert "✓ chat: ".encode() in shown
+
+
+def test_errors_in_a_declaration_name_the_file_that_was_given(byom: Program, tmp_path: Path) -> None:
+    file = tmp_path / "lab.toml"
+    for text, says in (
+        ("[connections.box]\nurl = 7\n", f"{file} line 2: [connections.box]"),
+        ("[nonsense]\n", f"{file} line 1: there is no section [nonsense]"),
+        ('[connections.box]\nurl = "8000"\n', f"{file} line 2: [connections.box] '8000' is a port"),
+        ("= 1", f"{file} is not valid TOML"),
+    ):
+        file.write_text(text)
+        done = byom("apply", str(file))
+        assert done.returncode == 1
+        assert says in done.stderr
+        assert "byom.toml" not in done.stderr
+    assert "standard input is not valid TOML" in byom("apply", "-", given="= 1").stderr
 
 
 def test_what_is_exported_is_applied_without_a_change_and_deleting_needs_consent(

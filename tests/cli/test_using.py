@@ -119,6 +119,26 @@ def test_keys_are_listed_changed_and_revoked(byom: Program, client: Client, unus
     assert key in [one["id"] for one in json.loads(byom("keys", "list", "--all", "--json").stdout)]
 
 
+def test_a_key_is_named_by_its_name_where_only_one_has_it(byom: Program, client: Client, unused_name: Names) -> None:
+    name = unused_name("key")
+    first = client.keys.create(name)["key"]["id"]
+    assert byom("keys", "edit", name, "--rpm", "7").returncode == 0
+    assert client.keys.get(first)["limits"]["requests_per_minute"] == 7
+    second = client.keys.create(name)["key"]["id"]
+    ambiguous = byom("keys", "revoke", name, "--yes")
+    assert ambiguous.returncode == 1
+    assert first in ambiguous.stderr
+    assert second in ambiguous.stderr
+    assert byom("keys", "revoke", first, "--yes").returncode == 0
+    done = byom("keys", "revoke", name, "--yes")
+    assert done.returncode == 0, done.stderr
+    assert second in done.stdout
+    assert client.keys.get(second)["state"] == "revoked"
+    gone = byom("keys", "revoke", name, "--yes")
+    assert gone.returncode == 1
+    assert "byom keys list" in gone.stderr
+
+
 def test_users_prices_and_settings_are_managed(byom: Program, client: Client, unused_name: Names) -> None:
     user, pattern = unused_name("user"), unused_name("price") + "-*"
     assert byom("users", "create", user, "--budget", "20").returncode == 0

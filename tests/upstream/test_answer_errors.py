@@ -82,3 +82,24 @@ def test_keys_never_appear_in_an_error() -> None:
 
 def test_a_very_long_message_is_cut() -> None:
     assert len(str(error_for(400, {}, b"x" * 100_000))) < 1000
+
+
+@pytest.mark.parametrize(
+    "instruction",
+    [
+        "No API key was given. Send it as a header: Authorization: Bearer sk-byom-…",
+        "You need to provide your API key using Bearer auth (i.e. Authorization: Bearer YOUR_API_KEY).",
+        "Send Authorization: Bearer <your-token>, please",
+        "Send 'Authorization: Bearer $OPENAI_API_KEY'.",
+        "Use Bearer authentication.",
+        "Write sk-your-key-here into the header",
+        "The error was key_not_found",
+    ],
+)
+def test_instructions_on_how_to_send_a_key_stay_readable(instruction: str) -> None:
+    assert redacted(instruction, "Bearer canary-abcdef") == instruction
+
+
+def test_a_short_key_does_not_eat_words_and_is_still_taken_out() -> None:
+    assert redacted("Key 'key' is wrong: keys have a prefix", "key") == "Key '[redacted]' is wrong: keys have a prefix"
+    assert redacted("Bearer sk-abcdefgh12345678… is wrong") == "[redacted] is wrong"

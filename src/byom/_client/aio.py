@@ -9,10 +9,12 @@ from typing import Any, Literal, Self, overload
 
 from byom._client.answers import Answer, Ranking, Vectors, answer_of, ranking_answer, vectors_answer
 from byom._client.calls import Prompt, chat_body, completion_body, texts_of
+from byom._client.code import Credentials, OnEvent, Presets, told_work
 from byom._client.link import Link, Method
 from byom._client.place import Place, find_place
 from byom._client.resources import Connections, Fields, Keys, Models, Prices, Settings, Users, listed
 from byom._client.streams import AsyncChatStream
+from byom._client.told import Told, told
 from byom.models.wire import decoded
 
 DEFAULT_TIMEOUT = 600.0
@@ -46,6 +48,8 @@ class AsyncClient:
         self.keys = Keys(self.link)
         self.prices = Prices(self.link)
         self.settings = Settings(self.link)
+        self.presets = Presets(self.link)
+        self.credentials = Credentials(self.link)
 
     @property
     def place(self) -> Place:
@@ -105,14 +109,14 @@ class AsyncClient:
     async def _generate(self, path: str, body: dict[str, Any], *, stream: bool) -> Answer | AsyncChatStream:
         if stream:
             return await AsyncChatStream.open(self.link, path, body)
-        found, request_id = await self._post(path, body)
-        return await answer_of(found, body["model"], request_id)
+        found, said = await self._post(path, body)
+        return await answer_of(found, body["model"], said)
 
     async def embed(self, /, model: str, texts: str | Sequence[str], **params: Any) -> Vectors:
         """One vector for each text, in their order."""
         given = texts_of(texts)
-        found, request_id = await self._post("/v1/embeddings", {"model": model, "input": given} | params)
-        return vectors_answer(found, len(given), model, request_id)
+        found, said = await self._post("/v1/embeddings", {"model": model, "input": given} | params)
+        return vectors_answer(found, len(given), model, said)
 
     async def rerank(
         self, /, model: str, query: str, documents: Sequence[str], *, top_n: int | None = None, **params: Any
@@ -120,12 +124,12 @@ class AsyncClient:
         """The documents by their relevance to the query, the best first."""
         given = texts_of(documents)
         body = {"model": model, "query": query, "documents": given} | ({"top_n": top_n} if top_n else {}) | params
-        found, request_id = await self._post("/v1/rerank", body)
-        return ranking_answer(found, given, model, request_id)
+        found, said = await self._post("/v1/rerank", body)
+        return ranking_answer(found, given, model, said)
 
-    async def _post(self, path: str, body: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    async def _post(self, path: str, body: dict[str, Any]) -> tuple[dict[str, Any], Told]:
         response = await self.link.request("POST", path, body)
-        return decoded(response.content, body["model"]), response.headers.get("x-request-id", "")
+        return decoded(response.content, body["model"]), told(response.headers)
 
     async def model_names(self) -> list[str]:
         """The models that this key may use (``/v1/models``); needs no admin key."""
@@ -144,7 +148,7 @@ class AsyncClient:
         url: str,
         *,
         model: str | None = None,
-        models: Sequence[str] = (),
+        models: Sequence[str] | Mapping[str, str] = (),
         all: bool = False,  # noqa: A002 - the word of the command line
         key: str | None = None,
         check: bool = True,
@@ -152,15 +156,40 @@ class AsyncClient:
     ) -> Fields:
         """Connect an OpenAI-compatible server: one model, several, or all that it lists.
 
+        ``models``: the server's names; a mapping gives each another name here: ``{"mistral-7b": "small"}``.
         ``fields``: further ones of a connection (headers, limits, timeouts, ca_file, …). Returns ``connection``, the
         names of its ``models``, and ``check``: what the check found. Raises what is wrong with the connection, in
         which case nothing is stored; ``check=False`` stores it untested.
         """
-        wanted = "all" if all else [*([model] if model else []), *models]
+        named = [{"id": one, "name": name} for one, name in models.items()] if isinstance(models, Mapping) else models
+        wanted = "all" if all else [*([model] if model else []), *named]
         body = {"name": name, "url": url, "models": wanted, "check": check, "key": key} | fields
         given = {field: value for field, value in body.items() if value is not None}
         made: Fields = await self.link.json("POST", "/api/connections", given)
         return made
+
+    async def add(
+        self,
+        /,
+        target: str,
+        *,
+        name: str | None = None,
+        models: Sequence[str | Fields] | None = None,
+        key: str | None = None,
+        on_event: OnEvent | None = None,
+        **fields: Any,
+    ) -> Fields:
+        """Make Python code on the hub's machine into models.
+
+        ``target``: ``file.py:object``, ``module:object`` or a plugin's folder; a file or folder is a whole path.
+        ``models``: the code's names of those that are wanted (all by default), or objects with ``id``, ``name``,
+        ``params``. ``key`` is given to the code as ``api_key``. ``fields``: python, workers, threads, timeout,
+        memory_mb, args, presets, limits, … ``on_event`` hears how far it is. Returns ``connection`` and ``models``.
+        Raises what is wrong with the code, in which case nothing is stored.
+        """
+        body = {"target": target, "name": name, "key": key, "models": models} | fields
+        given = {field: value for field, value in body.items() if value is not None}
+        return await told_work(self.link, "/api/connections/code", given, on_event)
 
     async def info(self) -> Fields:
         """Version, time since the start and figures of the hub."""
@@ -184,9 +213,11 @@ class AsyncClient:
         found: Fields = await self.link.json("GET", "/api/calls", params=params)
         return found
 
-    async def apply(self, text: str, *, dry_run: bool = False) -> Fields:
-        """Make the catalog as a byom.toml declares it; returns what changed (or would)."""
-        plan: Fields = await self.link.json("POST", "/api/apply", {"toml": text, "dry_run": dry_run})
+    async def apply(self, text: str, *, dry_run: bool = False, folder: str | None = None) -> Fields:
+        """Make the catalog as a byom.toml declares it; returns what changed (or would). ``folder``: that of the file,
+        where relative paths of code begin."""
+        body = {"toml": text, "dry_run": dry_run} | ({"folder": folder} if folder is not None else {})
+        plan: Fields = await self.link.json("POST", "/api/apply", body)
         return plan
 
     async def export(self) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, overload
 
 import msgspec
 
+from byom._client.told import Told
 from byom.errors import UpstreamProtocol
 from byom.models.collect import ChatAnswer, ChatChoice, collect
 from byom.models.wire import events_of, usage_of, vectors_of
@@ -23,6 +25,8 @@ class Answer(ChatAnswer, kw_only=True):
     """The JSON object as it came; empty for an answer that was streamed."""
     request_id: str = ""
     """The hub's id of the call: the ledger's row has it."""
+    cost: Decimal | None = None
+    """Dollars; ``None`` where the price is not known, or where the hub tells it in the ledger alone (streams)."""
 
     def __str__(self) -> str:
         return self.text
@@ -42,6 +46,7 @@ class Vectors(msgspec.Struct, kw_only=True):
     usage: Usage | None = None
     model: str | None = None
     request_id: str = ""
+    cost: Decimal | None = None
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -73,6 +78,7 @@ class Ranking(msgspec.Struct, kw_only=True):
     usage: Usage | None = None
     model: str | None = None
     request_id: str = ""
+    cost: Decimal | None = None
 
     def __len__(self) -> int:
         return len(self.results)
@@ -101,33 +107,39 @@ def _as_chat(chunk: dict[str, Any]) -> dict[str, Any]:
     return chunk | {"choices": [one | {"delta": {"content": one.get("text")}} for one in choices]}
 
 
-async def answer_of(body: dict[str, Any], model: str, request_id: str) -> Answer:
+async def answer_of(body: dict[str, Any], model: str, said: Told) -> Answer:
     """The answer in a JSON object."""
 
     async def events() -> AsyncIterator[ChatEvent]:
         for piece in pieces_of(body, model):
             yield piece
 
-    return whole(await collect(events()), raw=body, request_id=request_id)
+    return whole(await collect(events()), raw=body, said=said)
 
 
-def whole(collected: ChatAnswer, *, raw: dict[str, Any], request_id: str) -> Answer:
+def whole(collected: ChatAnswer, *, raw: dict[str, Any], said: Told) -> Answer:
     return Answer(
-        choices=collected.choices, usage=collected.usage, model=collected.model, raw=raw, request_id=request_id
+        choices=collected.choices,
+        usage=collected.usage,
+        model=collected.model,
+        raw=raw,
+        request_id=said.request_id,
+        cost=said.cost,
     )
 
 
-def vectors_answer(body: Mapping[str, Any], count: int, model: str, request_id: str) -> Vectors:
+def vectors_answer(body: Mapping[str, Any], count: int, model: str, said: Told) -> Vectors:
     """The embeddings in a JSON object, in the order of the texts."""
     return Vectors(
         vectors=vectors_of(body, count, model),
         usage=usage_of(body.get("usage")),
         model=body.get("model"),
-        request_id=request_id,
+        request_id=said.request_id,
+        cost=said.cost,
     )
 
 
-def ranking_answer(body: Mapping[str, Any], documents: Sequence[str], model: str, request_id: str) -> Ranking:
+def ranking_answer(body: Mapping[str, Any], documents: Sequence[str], model: str, said: Told) -> Ranking:
     """The ranking in a JSON object. Raises `UpstreamProtocol` where it is none."""
     results = body.get("results")
     if not isinstance(results, list):
@@ -137,7 +149,8 @@ def ranking_answer(body: Mapping[str, Any], documents: Sequence[str], model: str
         results=sorted(ranked, key=lambda one: -one.score),
         usage=usage_of(body.get("usage")),
         model=body.get("model"),
-        request_id=request_id,
+        request_id=said.request_id,
+        cost=said.cost,
     )
 
 

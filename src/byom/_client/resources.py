@@ -5,13 +5,19 @@ What they return are the JSON objects that the hub's ``/api/docs`` describes. Th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
+
+from byom._client.failures import HubUnreachable, error_of
 from byom._client.link import Link
 from byom.errors import Conflict
+from byom.upstream.sse import SSEDecoder
 
 Fields = dict[str, Any]
+Progress = Callable[[str, Fields], None]
 
 
 class Resource:
@@ -90,19 +96,71 @@ class Connections(NamedResource):
         report: Fields = await self._link.json("POST", "/api/connections/check", {"url": url} | fields)
         return report
 
+    async def host(self, name: str) -> Fields:
+        """How the process is, of a connection whose models are code: ``state``, ``reason``, ``models``, …"""
+        found: Fields = await self._link.json("GET", self._path(name, "/host"))
+        return found
+
+    async def restart(self, name: str) -> Fields:
+        """Start the process of code anew, with the code as it is now. Raises `Unavailable` where it does not start."""
+        state: Fields = await self._link.json("POST", self._path(name, "/restart"))
+        return state
+
+    async def logs(
+        self,
+        name: str,
+        *,
+        lines: int = 200,
+        follow: bool = False,
+        on_text: Callable[[str], None] | None = None,
+    ) -> str:
+        """What code has written: the last ``lines``. With ``follow`` it goes on, each piece given to ``on_text``."""
+        params = {"lines": lines, "follow": "true" if follow else "false"}
+        found: list[str] = []
+        async with self._link.stream("GET", self._path(name, "/logs"), params=params) as response:
+            async for text in response.aiter_text():
+                (found.append if on_text is None else on_text)(text)
+        return "".join(found)
+
 
 class Models(NamedResource):
     kind = "models"
 
-    async def probe(self, name: str, *, spend: bool = False, kind: str = "auto", timeout: float = 60.0) -> Fields:
+    async def probe(
+        self,
+        name: str,
+        *,
+        spend: bool = False,
+        kind: str = "auto",
+        timeout: float = 60.0,
+        progress: Progress | None = None,
+    ) -> Fields:
         """Find out what the model can do, and store it. Costs tokens: see `probe_plan`, then allow it by ``spend``.
 
-        ``kind``: ``chat``, ``embed`` or ``rerank``, where that is known. ``timeout``: seconds for each call. Raises
-        `Conflict` (code ``spend_required``) unless ``spend``.
+        ``kind``: ``chat``, ``embed`` or ``rerank``, where that is known. ``timeout``: seconds for each call.
+        ``progress`` is called with each ability and what was found of it (``value``, ``evidence``) as soon as that is
+        known. Raises `Conflict` (code ``spend_required``) unless ``spend``.
         """
+        path = self._path(name, "/probe")
         params = {"spend": "true" if spend else "false", "kind": kind, "timeout": timeout}
-        report: Fields = await self._link.json("POST", self._path(name, "/probe"), params=params)
+        if progress is not None:
+            return await self._probe_with(progress, path, params)
+        report: Fields = await self._link.json("POST", path, params=params)
         return report
+
+    async def _probe_with(self, progress: Progress, path: str, params: Fields) -> Fields:
+        decoder = SSEDecoder()
+        async with self._link.stream("POST", path, params=params, headers={"accept": "text/event-stream"}) as response:
+            async for chunk in response.aiter_bytes():
+                for data in decoder.feed(chunk):
+                    event: Fields = msgspec.json.decode(data)
+                    if "error" in event:
+                        raise error_of(500, {}, data, self._link.place)
+                    if "findings" in event:
+                        return event
+                    if "ability" in event:
+                        progress(event.pop("ability"), event)
+        raise HubUnreachable("The hub broke off in the middle of the probe.")
 
     async def probe_plan(self, name: str, *, kind: str = "auto") -> Fields:
         """The most that a probe would do: ``calls``, ``prompt_tokens``, ``max_tokens``, ``steps``. Costs nothing."""

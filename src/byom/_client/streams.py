@@ -14,6 +14,7 @@ from byom._client.answers import Answer, Piece, pieces_of, whole
 from byom._client.failures import raise_unreachable
 from byom._client.link import Link
 from byom._client.place import Place
+from byom._client.told import Told, told
 from byom.errors import UpstreamProtocol
 from byom.models.collect import collect
 from byom.models.wire import decoded, raise_error_in
@@ -39,7 +40,7 @@ class AsyncChatStream:
         self._closed = False
         self._seen: list[Piece] = []
         self._pieces: AsyncGenerator[Piece, None] | None = None
-        self.request_id = ""
+        self._said = Told()
 
     @classmethod
     async def open(cls, link: Link, path: str, body: dict[str, Any]) -> Self:
@@ -50,9 +51,13 @@ class AsyncChatStream:
         except BaseException:
             stream._closed = True
             raise
-        stream.request_id = response.headers.get("x-request-id", "")
+        stream._said = told(response.headers)
         stream._pieces = _read(response, stream._model, link.place)
         return stream
+
+    @property
+    def request_id(self) -> str:
+        return self._said.request_id
 
     def __aiter__(self) -> Self:
         return self
@@ -77,7 +82,7 @@ class AsyncChatStream:
             for piece in self._seen:
                 yield piece
 
-        return whole(await collect(events()), raw={}, request_id=self.request_id)
+        return whole(await collect(events()), raw={}, said=self._said)
 
     async def aclose(self) -> None:
         """Stop. Idempotent."""

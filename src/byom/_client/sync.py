@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
-from byom._client import resources
+from byom._client import code, resources
 from byom._client.aio import DEFAULT_TIMEOUT, AsyncClient
 from byom._client.answers import Answer, Piece
 from byom._client.calls import Prompt
@@ -91,6 +91,9 @@ class Connections(_NamedResource):
 
     check = blocking(resources.Connections.check)
     check_unsaved = blocking(resources.Connections.check_unsaved)
+    host = blocking(resources.Connections.host)
+    restart = blocking(resources.Connections.restart)
+    logs = blocking(resources.Connections.logs)
 
 
 class Models(_NamedResource):
@@ -115,6 +118,30 @@ class Prices(_Resource):
 
     put = blocking(resources.Prices.put)
     delete = blocking(resources.Prices.delete)
+
+
+class Presets:
+    """``client.presets``"""
+
+    def __init__(self, aio: code.Presets) -> None:
+        self.aio = aio
+
+    list = blocking(code.Presets.list)
+    get = blocking(code.Presets.get)
+    create = blocking(code.Presets.create)
+    update = blocking(code.Presets.update)
+    delete = blocking(code.Presets.delete)
+
+
+class Credentials:
+    """``client.credentials``"""
+
+    def __init__(self, aio: code.Credentials) -> None:
+        self.aio = aio
+
+    list = blocking(code.Credentials.list)
+    set = blocking(code.Credentials.set)
+    delete = blocking(code.Credentials.delete)
 
 
 class Settings:
@@ -145,6 +172,8 @@ class Client:
         self.keys = Keys(self.aio.keys)
         self.prices = Prices(self.aio.prices)
         self.settings = Settings(self.aio.settings)
+        self.presets = Presets(self.aio.presets)
+        self.credentials = Credentials(self.aio.credentials)
         PORTAL.before_exit(self.aio.aclose)
 
     @property
@@ -201,6 +230,7 @@ class Client:
     model_names = blocking(AsyncClient.model_names)
     request = blocking(AsyncClient.request)
     connect = blocking(AsyncClient.connect)
+    add = blocking(AsyncClient.add)
     info = blocking(AsyncClient.info)
     usage = blocking(AsyncClient.usage)
     calls = blocking(AsyncClient.calls)

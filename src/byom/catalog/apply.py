@@ -10,18 +10,18 @@ from functools import partial
 
 import msgspec
 
-from byom.catalog import connections, hub_settings, models, prices, removal, users
+from byom.catalog import code_models, connections, hub_settings, models, presets, prices, removal, users
 from byom.catalog.credentials import given_secrets
 from byom.catalog.declaration import Declaration, DeclaredConnection, DeclaredModel, located
 from byom.catalog.edits import convert_form
-from byom.catalog.forms import ModelForm, SettingsForm, UserForm
+from byom.catalog.forms import SettingsForm, UserForm
 from byom.catalog.records import Change, Plan
 from byom.catalog.state import differences
 from byom.catalog.transaction import Transaction
 
 OWNER = "byom.toml"
 FOUND_OUT = ("abilities", "context_window", "dimensions", "details")
-_NOT_A_CHANGE = {"packaged", "updated_at", "version", "owner", "ciphertext", "created_at"}
+_NOT_A_CHANGE = {"packaged", "from_code", "updated_at", "version", "owner", "ciphertext", "created_at"}
 
 
 def apply_declaration(tx: Transaction, declaration: Declaration) -> None:
@@ -46,12 +46,30 @@ def _connection(tx: Transaction, declared: DeclaredConnection) -> None:
     row = tx.state.connection(form.name)
     if row is None:
         connections.create(tx, form, OWNER, declared.sources)
+        _presets(tx, declared)
         return
     plain, secret = given_secrets(form.key, form.headers)
     headers = {name: value for name, value in plain.items() if value is not None}
     changed = connections.replace(tx, row, form, headers, secret, declared.sources)
     if changed.version != row.version:
         tx.state.connections[row.id] = msgspec.structs.replace(changed, owner=OWNER)
+    _presets(tx, declared)
+
+
+def _presets(tx: Transaction, declared: DeclaredConnection) -> None:
+    name = declared.form.name
+    present = {one.name: one for one in tx.state.presets_of(connections.find(tx.state, name).id)}
+    for form in declared.presets.values():
+        row = present.get(form.name)
+        if row is None:
+            presets.create(tx, name, form, OWNER)
+            continue
+        changed = msgspec.structs.replace(row, parameter_set=form.parameter_set, values=form.values)
+        if changed != row:
+            tx.state.presets[row.id] = msgspec.structs.replace(changed, owner=OWNER, updated_at=tx.now)
+    for row in present.values():
+        if row.owner == OWNER and row.name not in declared.presets:
+            removal.preset(tx, row)
 
 
 def _model(tx: Transaction, declared: DeclaredModel) -> None:
@@ -69,9 +87,12 @@ def _fallbacks(tx: Transaction, declared: DeclaredModel) -> None:
 
 def _replace_model(tx: Transaction, declared: DeclaredModel, fallbacks: tuple[str, ...]) -> None:
     row = models.find(tx.state, declared.form.name)
-    present = convert_form(ModelForm, models.fields_of(row, tx.state), "model")
-    kept = {name: getattr(present, name) for name in FOUND_OUT if name not in declared.given}
-    changed = models.replace(tx, row, msgspec.structs.replace(declared.form, fallbacks=fallbacks, **kept))
+    present = models.form_of(row, tx.state)
+    kept = {name: getattr(present, name) for name in (*FOUND_OUT, "options") if name not in declared.given}
+    form, from_code = msgspec.structs.replace(declared.form, fallbacks=fallbacks, **kept), None
+    if row.from_code is not None:
+        form, from_code = code_models.declared(form, row.from_code, declared.given)
+    changed = models.replace(tx, row, form, from_code)
     if changed.version != row.version:
         tx.state.models[row.id] = msgspec.structs.replace(changed, owner=OWNER)
 

@@ -3,6 +3,8 @@
 ``async with Catalog.session(settings) as catalog`` opens it and keeps its snapshot current. Collections:
 
 - ``catalog.connections``  `byom.catalog.connections.Connections`: list, get, create, update, delete
+- ``catalog.presets``      `byom.catalog.presets.Presets`: list, get, create, update, delete
+- ``catalog.credentials``  `byom.catalog.user_credentials.UserCredentials`: list, put, delete
 - ``catalog.models``       `byom.catalog.models.Models`: list, get, create, create_many, update, delete
 - ``catalog.users``        `byom.catalog.users.Users`: list, get, create, update, delete
 - ``catalog.keys``         `byom.catalog.callers.Keys`: list, get, create, update, revoke
@@ -20,21 +22,25 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 from sqlalchemy import bindparam, or_, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from byom.catalog import bootstrap, credentials, migrate, tables
+from byom.catalog import bootstrap, code_models, credentials, migrate, tables, user_credentials
 from byom.catalog.audit import Audit
 from byom.catalog.build import build_snapshot
 from byom.catalog.callers import Keys
 from byom.catalog.connections import Connections, find
+from byom.catalog.host_configuration import configuration_of
+from byom.catalog.host_document import HostConfiguration
 from byom.catalog.hub_settings import HubSettings
 from byom.catalog.keys import authenticate
 from byom.catalog.models import Models
+from byom.catalog.presets import Presets
 from byom.catalog.prices import Prices
 from byom.catalog.pricing import LOCAL_KINDS, question
 from byom.catalog.records import Plan
@@ -42,6 +48,7 @@ from byom.catalog.snapshot import CallerKey, Snapshot
 from byom.catalog.state import SecretRow, State, differences
 from byom.catalog.store import Store
 from byom.catalog.transaction import Transaction, load, save
+from byom.catalog.user_credentials import UserCredentials
 from byom.catalog.users import Users
 from byom.catalog.vault import Vault
 from byom.errors import ByomError
@@ -72,6 +79,8 @@ class Catalog:
         self._touched: dict[str, int] = {}
         self.connections = Connections(self)
         self.models = Models(self)
+        self.presets = Presets(self)
+        self.credentials = UserCredentials(self)
         self.users = Users(self)
         self.keys = Keys(self)
         self.prices = Prices(self)
@@ -114,10 +123,10 @@ class Catalog:
             state = await load(connection)
         if state.revision == 0 or not (self._vault.rotatable and self._settings.key_file.exists()):
             async with self.change(SYSTEM) as tx:  # one process at a time: a new catalog is filled once
-                await asyncio.to_thread(self._vault.prepare, secrets_stored=bool(tx.before.secrets))
+                await asyncio.to_thread(self._vault.prepare, secrets_stored=bool(tx.before.sealed))
                 await bootstrap.fill_new(tx, self._settings.admin_key_file)
         else:
-            await asyncio.to_thread(self._vault.prepare, secrets_stored=bool(state.secrets))
+            await asyncio.to_thread(self._vault.prepare, secrets_stored=bool(state.sealed))
             self._swap(state, self._built(state))
         if await asyncio.to_thread(self._unpriced, self.state):
             async with self.change(SYSTEM):
@@ -223,14 +232,21 @@ class Catalog:
         if before != target:
             self._swap(self.state, self._built(self.state))
 
-    def process_secret(self, connection: str) -> str | None:
-        """The key of a connection whose code runs here, for handing it to that process. ``None`` when it has none.
+    def host_configuration(self, connection: str, *, hub_url: str = "") -> HostConfiguration:
+        """What the process of a connection of kind ``code`` is told, its secrets in clear.
 
-        Raises `NotFound`.
+        Raises `NotFound`, `ConfigError` for a connection of another kind.
         """
+        code_models.require_code(self, connection)
         row = find(self.state, connection)
-        secret = self.state.secrets.get(f"{row.id}:key")
-        return None if secret is None or row.url is not None else self._reveal(secret)
+        return configuration_of(row, self.state, self._vault, hub_url=hub_url, alone=self._settings.no_auth)
+
+    async def code_says(self, connection_id: str, descriptions: Sequence[Mapping[str, Any]]) -> bool:
+        """Keep what a connection's code says of its models; true when that changed something.
+
+        ``descriptions``: each a `byom.host.worker.contract.ModelDescription` as JSON. Fields that a person set stay.
+        """
+        return await code_models.tell(self, connection_id, descriptions)
 
     def authenticate(self, token: str | None) -> CallerKey:
         """The caller to whom ``token`` belongs. Raises `Unauthenticated`."""
@@ -285,15 +301,18 @@ class Catalog:
         async with self.change(SYSTEM):
             pass
 
-    async def apply(self, text: str, *, actor: str, dry_run: bool = False, key_files: bool = False) -> Plan:
+    async def apply(
+        self, text: str, *, actor: str, dry_run: bool = False, key_files: bool = False, folder: str | None = None
+    ) -> Plan:
         """Make the catalog as a byom.toml declares it: all of it or nothing. See `byom.catalog.declaration`.
 
-        ``key_files``: let ``key_file`` read this machine's files; not for remote callers.
+        ``key_files``: let ``key_file`` read this machine's files; not for remote callers. ``folder``: of the byom.toml,
+        where the relative paths of code begin.
         """
         from byom.catalog.apply import apply_declaration, plan_of
         from byom.catalog.declaration import read_declaration
 
-        declaration = read_declaration(text, key_files=key_files)
+        declaration = read_declaration(text, key_files=key_files, folder=folder)
         async with self.change(actor, dry_run=dry_run) as tx:
             apply_declaration(tx, declaration)
         return plan_of(tx, declaration, done=not dry_run)
@@ -313,14 +332,16 @@ class Catalog:
             await asyncio.to_thread(self._vault.begin_rotation)
             for row in list(tx.state.secrets.values()):
                 tx.state.secrets[row.id] = credentials.resealed(self._vault, row)
-            rotated = len(tx.state.secrets)
+            for entered in list(tx.state.credentials.values()):
+                tx.state.credentials[entered.id] = user_credentials.resealed(self._vault, entered)
+            rotated = len(tx.state.secrets) + len(tx.state.credentials)
         await self._finish_rotation()
         return rotated
 
     async def _finish_rotation(self) -> None:
         """Drop the old keys, unless another process stored something with them meanwhile."""
         async with self.store.changing() as connection:
-            stored = (await load(connection)).secrets.values()
+            stored = (await load(connection)).sealed
             await asyncio.to_thread(self._vault.reload)
             if all(self._vault.opens_with_first(row.ciphertext) for row in stored):
                 await asyncio.to_thread(self._vault.end_rotation)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from byom.catalog import amounts, removal
+from byom.catalog import amounts, code_options, removal
 from byom.catalog.build import destination_of
 from byom.catalog.credentials import check_destination, given_secrets, store_secrets
 from byom.catalog.edits import convert_form, merge
@@ -114,7 +114,7 @@ def update(tx: Transaction, row: ConnectionRow, changes: Mapping[str, Any]) -> C
 
 
 def secret_header_names(state: State, row: ConnectionRow) -> list[str]:
-    return [s.name.removeprefix("header:") for s in state.secrets_of(row.id) if s.name != "key"]
+    return [s.name.removeprefix("header:") for s in state.secrets_of(row.id) if s.name.startswith("header:")]
 
 
 def replace(
@@ -146,9 +146,10 @@ def _row(form: ConnectionForm, row: ConnectionRow, headers: dict[str, str]) -> C
     amounts.enforced(form.limits)
     check_durations(form)
     policy = {name: getattr(form, name) for name in ConnectionPolicy.__struct_fields__}
+    options = code_options.checked(form.options) if form.kind == "code" else form.options
     return msgspec.structs.replace(
         row, name=form.name, url=_canonical(form), enabled=form.enabled, headers=headers, limits=form.limits,
-        policy=ConnectionPolicy(**policy), options=form.options,
+        policy=ConnectionPolicy(**policy), options=options,
     )  # fmt: skip
 
 

@@ -6,6 +6,8 @@
     key_env = "VAR"                  #   the key from a variable, or key_file = "PATH"; key = "…" works with a warning
     headers_env = { x-api-key = "VAR" }
     models = ["a", "b"]              #   short for [models."a"] with connection = "NAME"
+    options.target = "file.py:object" #  for kind = "code": a relative path begins at the folder of byom.toml
+    presets.PRESET = { parameter_set = "…", values = { … } }
     [models."NAME"]                  # the fields of ModelForm
     [prices."PATTERN"]               # the fields of PriceForm
     [users.NAME]                     # the fields of UserForm
@@ -26,8 +28,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from byom.catalog.code_options import whole_target
 from byom.catalog.edits import convert_form
-from byom.catalog.forms import ConnectionForm, ModelForm, PriceForm, SettingsForm, UserForm
+from byom.catalog.forms import ConnectionForm, ModelForm, PresetForm, PriceForm, SettingsForm, UserForm
 from byom.catalog.headers import is_credential
 from byom.errors import BadRequest, ConfigError, Conflict, NotFound
 
@@ -41,6 +44,7 @@ class DeclaredConnection(msgspec.Struct, kw_only=True):
     """With its key and secret headers, where they are given."""
     sources: dict[str, str]
     """Where secrets come from: ``env:NAME`` or ``file:PATH``, by the secret's stored name."""
+    presets: dict[str, PresetForm] = {}
 
     def __repr__(self) -> str:
         return f"DeclaredConnection({self.form.name!r})"
@@ -70,13 +74,17 @@ class Places(msgspec.Struct, frozen=True):
 
     environ: Mapping[str, str]
     files: bool
+    folder: str | None = None
+    """Of the byom.toml: where the relative paths of code begin."""
 
 
-def read_declaration(text: str, environ: Mapping[str, str] | None = None, *, key_files: bool = False) -> Declaration:
+def read_declaration(
+    text: str, environ: Mapping[str, str] | None = None, *, key_files: bool = False, folder: str | None = None
+) -> Declaration:
     """Parse and check each section by itself. Raises `ConfigError` with section, key and line.
 
     ``key_files``: whether ``key_file`` may be read. Only for a caller who may read this machine's files anyway: a
-    remote one could otherwise have any file sent as a key to a host of theirs.
+    remote one could otherwise have any file sent as a key to a host of theirs. ``folder``: that of the byom.toml.
     """
     try:
         document = tomllib.loads(text)
@@ -92,9 +100,8 @@ def read_declaration(text: str, environ: Mapping[str, str] | None = None, *, key
             )
         if not isinstance(content, dict):
             raise ConfigError(f"byom.toml{line_of(text, (section,))}: {section} must be a section", param=section)
-    _read_connections(
-        document.get("connections", {}), declaration, Places(os.environ if environ is None else environ, key_files)
-    )
+    places = Places(os.environ if environ is None else environ, key_files, folder)
+    _read_connections(document.get("connections", {}), declaration, places)
     for name, fields in _tables(document, "models", text):
         _add_model(declaration, name, {"name": name, **fields})
     for name, fields in _tables(document, "users", text):
@@ -142,13 +149,27 @@ def _read_connections(content: dict[str, Any], declaration: Declaration, places:
 
 
 def _connection(name: str, fields: dict[str, Any], places: Places) -> DeclaredConnection:
-    whole = {field: value for field, value in fields.items() if field not in (*KEY_WAYS, "headers_env", "models")}
+    own = (*KEY_WAYS, "headers_env", "models", "presets")
+    whole = {field: value for field, value in fields.items() if field not in own}
     key, sources = _key(fields, places)
     headers = _headers_from_environment(fields, places.environ, sources)
     if headers:
         whole["headers"] = {**whole.get("headers", {}), **headers}
     form = convert_form(ConnectionForm, {"name": name, **whole, "key": key}, "connection")
-    return DeclaredConnection(form=form, sources=sources)
+    target = form.options.get("target")
+    if form.kind == "code" and isinstance(target, str):
+        options = {**form.options, "target": whole_target(target, places.folder)}
+        form = msgspec.structs.replace(form, options=options)
+    return DeclaredConnection(form=form, sources=sources, presets=_presets(fields))
+
+
+def _presets(fields: dict[str, Any]) -> dict[str, PresetForm]:
+    given = fields.get("presets", {})
+    if not isinstance(given, dict) or not all(isinstance(preset, dict) for preset in given.values()):
+        raise ConfigError("presets: expected a table of names and presets", param="presets")
+    if any("secrets" in preset for preset in given.values()):
+        raise ConfigError("presets: secrets do not belong into this file: give them to byom presets", param="presets")
+    return {name: convert_form(PresetForm, {"name": name, **preset}, "preset") for name, preset in given.items()}
 
 
 def _short_models(fields: dict[str, Any]) -> list[str]:

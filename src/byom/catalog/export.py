@@ -9,10 +9,10 @@ import msgspec
 import tomlkit
 from tomlkit.items import Table
 
-from byom.catalog import bootstrap, connections, hub_settings, models, users
+from byom.catalog import bootstrap, code_models, connections, hub_settings, models, users
 from byom.catalog.edits import convert_form
-from byom.catalog.forms import ConnectionForm, Form, ModelForm, PriceForm, SettingsForm, UserForm
-from byom.catalog.state import ConnectionRow, State
+from byom.catalog.forms import ConnectionForm, Form, ModelForm, PresetForm, PriceForm, SettingsForm, UserForm
+from byom.catalog.state import ConnectionRow, PresetRow, State
 from byom.upstream.url import parse_endpoint
 
 HEAD = """\
@@ -63,12 +63,21 @@ def _connection(row: ConnectionRow, state: State) -> Table:
             table.add("key_env" if way == "env" else "key_file", place)
         elif way == "env" and place:
             headers_env.add(header, place)
-        else:
+        elif not secret.name.startswith(("model:", "preset:")):
             what = "a key" if secret.name == "key" else f"the header {header}"
             table.add(tomlkit.comment(f"{what} is stored, and is not exported"))
     if headers_env:
         table.add("headers_env", headers_env)
+    presets = tomlkit.table(is_super_table=True)
+    for preset in state.presets_of(row.id):
+        presets.add(preset.name, _table(_preset(preset), PresetForm(name=preset.name)))
+    if presets:
+        table.add("presets", presets)
     return table
+
+
+def _preset(row: PresetRow) -> PresetForm:
+    return PresetForm(name=row.name, parameter_set=row.parameter_set, values=row.values)
 
 
 def _base_path(row: ConnectionRow) -> str | None:
@@ -84,6 +93,10 @@ def _models(state: State) -> dict[str, Table]:
     for row in state.models.values():
         form = convert_form(ModelForm, models.fields_of(row, state), "model")
         form = msgspec.structs.replace(form, details={})
+        following = dict.fromkeys(code_models.following(row))
+        if following:
+            default = ModelForm(name="", connection="")
+            form = msgspec.structs.replace(form, **{name: getattr(default, name) for name in following})
         if form.upstream_model == form.name:
             form = msgspec.structs.replace(form, upstream_model=None)
         if form not in bootstrap.BUILTIN_MODELS:

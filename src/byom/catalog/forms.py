@@ -16,7 +16,8 @@ from byom.catalog.snapshot import CachePolicy, Circuit, Retry
 from byom.types.limits import Period, Window
 from byom.types.target import NetworkPolicy, Timeouts
 
-ConnectionKind = Literal["endpoint", "builtin", "weights", "function", "plugin", "class"]
+ConnectionKind = Literal["endpoint", "builtin", "weights", "code"]
+CodeForm = Literal["function", "class", "plugin"]
 Role = Literal["inference", "admin"]
 StreamUsage = Literal["ask", "never"]
 Streaming = Literal["native", "none"]
@@ -93,10 +94,80 @@ class ConnectionForm(Form, kw_only=True, frozen=True):
     max_tokens_field: MaxTokensField = "as-is"
     enabled: bool = True
     options: dict[str, Any] = {}
-    """What the kind needs besides (spec, module, plugin folder). Never a secret."""
+    """What the kind needs besides; for ``code`` the fields of `CodeOptions`. Never a secret."""
 
     def __repr__(self) -> str:
         return f"ConnectionForm(name={self.name!r}, kind={self.kind!r})"
+
+
+class CodeOptions(Form, kw_only=True, frozen=True):
+    """The options of a connection of kind ``code``: which code, and how its processes run."""
+
+    target: str
+    """``file.py:object``, ``module:object`` or a plugin's folder. Files are whole paths of the hub's machine."""
+    form: CodeForm | None = None
+    """How the code is written, as it was found; ``None``: found out at the start."""
+    python: str | None = None
+    """The interpreter of the code's environment; ``None``: the hub's own (for a plugin: the one built for it)."""
+    workers: Positive = 1
+    """Processes that run the code."""
+    threads: Positive = 32
+    """Calls at once in each of them."""
+    queue: Positive = 256
+    """Calls that may wait; more are refused with 503."""
+    timeout: PositiveSeconds = 600.0
+    """Seconds for one call; the process of one that takes longer is ended."""
+    memory_mb: Positive | None = None
+    """A process that has more memory than this is ended after its calls, and replaced."""
+    instances: Positive | None = None
+    """Objects of a class, each of which answers one call at a time; ``None``: as the contract has it."""
+    args: dict[str, Any] = {}
+    """Handed to the code as it is. Never a secret."""
+    rename: dict[str, str] = {}
+    """Names for models whose code gives them none, or one that is taken: by the name in the code."""
+    eager: bool = False
+    """Start with the hub instead of with the first call."""
+    plugin: dict[str, Any] = {}
+    """What is known of a plugin: ``id``, ``version``, ``label``, ``environment``."""
+    plugin_config: dict[str, Any] = {}
+    """The values of the plugin's own parameters."""
+
+
+class NeededCredential(Form, kw_only=True, frozen=True):
+    """A credential that each user enters for themselves before a model of a plugin can be called."""
+
+    param: str
+    """The model's parameter that takes the preset."""
+    preset: str
+    field: str
+    """The preset's field that takes the credential."""
+    type: str = "SINGLE_FIELD"
+    """``SINGLE_FIELD`` (a text) or ``BASIC`` (a user name and a password)."""
+    label: str = ""
+
+
+class ModelOptions(Form, kw_only=True, frozen=True):
+    """What a model of a plugin has besides: which component it is, and its parameters."""
+
+    component: str = ""
+    params: dict[str, Any] = {}
+    """Values by parameter. Those of secret parameters are kept with the connection's secrets instead."""
+    presets: dict[str, str] = {}
+    """Names of presets by the parameter that takes one."""
+    credentials: tuple[NeededCredential, ...] = ()
+
+
+class PresetForm(Form, kw_only=True, frozen=True):
+    """Named values of one of a plugin's parameter sets, for the models of one connection."""
+
+    name: str
+    parameter_set: str = ""
+    values: dict[str, Any] = {}
+    secrets: dict[str, str] = {}
+    """Values that are kept encrypted. Write-only."""
+
+    def __repr__(self) -> str:
+        return f"PresetForm(name={self.name!r}, parameter_set={self.parameter_set!r})"
 
 
 class ModelForm(Form, kw_only=True, frozen=True):
@@ -124,6 +195,8 @@ class ModelForm(Form, kw_only=True, frozen=True):
     enabled: bool = True
     details: dict[str, Any] = {}
     """What a probe found out, by name."""
+    options: ModelOptions = ModelOptions()
+    """For a model of a plugin."""
 
 
 class UserForm(Form, kw_only=True, frozen=True):

@@ -16,7 +16,7 @@ from byom.catalog.store import Store
 from byom.errors import ConfigError
 from byom.ledger.table import metadata as ledger_metadata
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Every revision, oldest first; a test holds this to the scripts in ``migrations/versions``."""
 HEAD = REVISIONS[-1]
 

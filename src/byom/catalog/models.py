@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
-from byom.catalog import amounts, connections, removal
+from byom.catalog import amounts, code_models, connections, removal
 from byom.catalog.build import DEFAULT_ABILITIES, NOT_RUNNING
 from byom.catalog.edits import convert_form, merge
 from byom.catalog.forms import ModelForm
@@ -16,7 +16,7 @@ from byom.catalog.names import aliases, check_name
 from byom.catalog.pricing import price_in_force
 from byom.catalog.records import Deletion, Model, PriceShown, TierShown
 from byom.catalog.snapshot import Ability, Snapshot
-from byom.catalog.state import ModelPolicy, ModelRow, State
+from byom.catalog.state import FromCode, ModelPolicy, ModelRow, State
 from byom.catalog.transaction import Transaction
 from byom.errors import ConfigError, Conflict, ModelNotFound
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from byom.catalog.catalog import Catalog
 
 ABILITIES: tuple[str, ...] = get_args(Ability)
+LOCAL = frozenset({"builtin", "code", "weights"})
+"""Kinds whose process starts with the first call."""
 KINDS_OF_ANSWER = frozenset({"chat", "generate", "embed", "rerank"})
 
 
@@ -98,6 +100,8 @@ def create(tx: Transaction, form: ModelForm, owner: str | None = None) -> ModelR
         abilities=None, context_window=None, dimensions=None, fallbacks=(), limits=form.limits, policy=ModelPolicy(),
         own_price=None, packaged=None, details={}, created_at=tx.now, updated_at=tx.now, version=1,
     ))  # fmt: skip
+    if tx.state.connections[row.connection_id].kind == "code":
+        row = msgspec.structs.replace(row, from_code=code_models.as_set(form))
     tx.state.models[row.id] = row
     check_fallbacks(tx.state, row)
     return row
@@ -105,10 +109,13 @@ def create(tx: Transaction, form: ModelForm, owner: str | None = None) -> ModelR
 
 def update(tx: Transaction, row: ModelRow, changes: Mapping[str, Any]) -> ModelRow:
     form = convert_form(ModelForm, merge(fields_of(row, tx.state), changes), "model")
-    return replace(tx, row, form)
+    if row.from_code is None:
+        return replace(tx, row, form)
+    form, from_code = code_models.edited(form, row.from_code, changes)
+    return replace(tx, row, form, from_code)
 
 
-def replace(tx: Transaction, row: ModelRow, form: ModelForm) -> ModelRow:
+def replace(tx: Transaction, row: ModelRow, form: ModelForm, from_code: FromCode | None = None) -> ModelRow:
     """The row as ``form`` says."""
     if form.name != row.name:
         check_name("model", form.name)
@@ -116,6 +123,8 @@ def replace(tx: Transaction, row: ModelRow, form: ModelForm) -> ModelRow:
         removal.rename_model(tx, row.name, form.name)
         row = tx.state.models[row.id]
     changed = _row(tx, form, row)
+    if from_code is not None:
+        changed = msgspec.structs.replace(changed, from_code=from_code)
     if changed != row:
         changed = msgspec.structs.replace(changed, updated_at=tx.now, version=row.version + 1)
         tx.state.models[row.id] = changed
@@ -150,7 +159,7 @@ def _row(tx: Transaction, form: ModelForm, row: ModelRow) -> ModelRow:
         context_window=form.context_window, dimensions=form.dimensions, limits=form.limits,
         fallbacks=tuple(dict.fromkeys(_name_of(tx.state, name) for name in form.fallbacks)),
         policy=ModelPolicy(**{name: getattr(form, name) for name in ModelPolicy.__struct_fields__}),
-        own_price=form.price, details=form.details,
+        own_price=form.price, details=form.details, options=form.options,
     )  # fmt: skip
 
 
@@ -197,6 +206,10 @@ def _circle(by_name: Mapping[str, ModelRow], start: str) -> tuple[str, ...]:
     return ()
 
 
+def form_of(row: ModelRow, state: State) -> ModelForm:
+    return convert_form(ModelForm, fields_of(row, state), "model")
+
+
 def fields_of(row: ModelRow, state: State) -> dict[str, Any]:
     """The row as the fields of a form."""
     policy: dict[str, Any] = msgspec.to_builtins(row.policy)
@@ -205,7 +218,7 @@ def fields_of(row: ModelRow, state: State) -> dict[str, Any]:
         "upstream_model": row.upstream_model, "abilities": None if row.abilities is None else list(row.abilities),
         "context_window": row.context_window, "dimensions": row.dimensions, "fallbacks": list(row.fallbacks),
         "price": msgspec.to_builtins(row.own_price), "limits": msgspec.to_builtins(row.limits),
-        "enabled": row.enabled, "details": row.details,
+        "enabled": row.enabled, "details": row.details, "options": msgspec.to_builtins(row.options),
     } | policy  # fmt: skip
 
 
@@ -228,8 +241,9 @@ def shown(row: ModelRow, state: State, snapshot: Snapshot) -> Model:
         abilities=tuple(sorted(DEFAULT_ABILITIES)) if row.abilities is None else row.abilities,
         context_window=row.context_window, dimensions=row.dimensions, own_price=row.own_price, price=price,
         price_note=in_force.note, fallbacks=row.fallbacks, limits=row.limits, enabled=row.enabled,
-        available=route is not None and (route.target != NOT_RUNNING or connection.kind == "builtin"),
+        available=route is not None and (route.target != NOT_RUNNING or connection.kind in LOCAL),
         aliases=tuple(name for name in dict.fromkeys(names) if snapshot.routes.get(name) is route is not None),
-        details=row.details, owner=row.owner, created_at=row.created_at / 1e6, updated_at=row.updated_at / 1e6,
+        details=row.details, options=row.options, from_code=code_models.following(row), owner=row.owner,
+        created_at=row.created_at / 1e6, updated_at=row.updated_at / 1e6,
         version=row.version, **{name: getattr(row.policy, name) for name in ModelPolicy.__struct_fields__},
     )  # fmt: skip

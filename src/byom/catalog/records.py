@@ -14,6 +14,7 @@ from byom.catalog.forms import (
     LimitsForm,
     MaxTokensField,
     MissingUsage,
+    ModelOptions,
     PriceForm,
     Role,
     Streaming,
@@ -104,10 +105,49 @@ class Model(Record, kw_only=True, frozen=True):
     aliases: tuple[str, ...]
     """Further names by which it is called: ``connection/model`` and ``custom:<connection>:<model>``."""
     details: dict[str, Any]
+    options: ModelOptions
+    from_code: tuple[str, ...]
+    """Fields whose value is what the model's code says, and follows it."""
     owner: str | None
     created_at: float
     updated_at: float
     version: int
+
+
+class Preset(Record, kw_only=True, frozen=True):
+    """Named values of one of a plugin's parameter sets, and which of its fields each user fills in."""
+
+    id: str
+    connection: str
+    name: str
+    parameter_set: str
+    values: dict[str, Any]
+    secrets: dict[str, str]
+    """Hints of the stored secret values, by field."""
+    models: tuple[str, ...]
+    """Models that use it."""
+    credentials: int
+    """How many credentials users have entered for it."""
+    owner: str | None
+    created_at: float
+    updated_at: float
+
+
+class Credential(Record, kw_only=True, frozen=True):
+    """A credential that a model of a plugin needs of a user, and whether it is there. Its value is never shown."""
+
+    connection: str
+    preset: str
+    field: str
+    type: str
+    """``SINGLE_FIELD`` (a text) or ``BASIC`` (a user name and a password)."""
+    label: str
+    models: tuple[str, ...]
+    """Models that need it."""
+    is_set: bool
+    hint: str | None
+    """Last four characters, ``""`` where it is too short to show any; ``None`` where it is not set."""
+    updated_at: float | None
 
 
 class User(Record, kw_only=True, frozen=True):
@@ -164,7 +204,7 @@ class AuditEntry(Record, kw_only=True, frozen=True):
     """``key:<id>`` or a word such as ``cli`` or ``system``."""
     action: Literal["create", "update", "delete"]
     kind: str
-    """``connection``, ``model``, ``user``, ``key``, ``secret``, ``price`` or ``setting``."""
+    """One of `byom.catalog.state.KINDS`."""
     name: str
     before: dict[str, Any] | None
     """The fields that changed, as they were; a secret is shown as its hint."""
@@ -174,7 +214,7 @@ class AuditEntry(Record, kw_only=True, frozen=True):
 class Deletion(Record, kw_only=True, frozen=True):
     """What a deletion removes and what will stop working."""
 
-    kind: Literal["connection", "model", "user", "key"]
+    kind: Literal["connection", "model", "user", "key", "preset"]
     name: str
     models: tuple[str, ...] = ()
     """Models that go with it."""
@@ -184,6 +224,10 @@ class Deletion(Record, kw_only=True, frozen=True):
     """Ids of keys that will not work any more, or that lose a model they are restricted to."""
     settings: tuple[str, ...] = ()
     """Settings that name it and go back to their default."""
+    presets: tuple[str, ...] = ()
+    """Presets that go with it."""
+    credentials: int = 0
+    """How many credentials of users go with it."""
     warnings: tuple[str, ...] = ()
     done: bool = False
     """False for a dry run."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from byom.catalog.records import Deletion
-from byom.catalog.state import ConnectionRow, ModelRow, SettingRow, UserRow
+from byom.catalog.state import ConnectionRow, ModelRow, PresetRow, SettingRow, UserRow
 from byom.catalog.transaction import Transaction
 
 NO_ADMIN = "no admin key that works is left: make one with byom keys reset-admin on the hub's machine"
@@ -24,9 +24,46 @@ def connection(tx: Transaction, row: ConnectionRow) -> Deletion:
         settings = ("default_connection",)
     for secret in tx.state.secrets_of(row.id):
         del tx.state.secrets[secret.id]
+    presets = tx.state.presets_of(row.id)
+    for one in presets:
+        del tx.state.presets[one.id]
     del tx.state.connections[row.id]
-    names = tuple(model.name for model in models)
-    return Deletion(kind="connection", name=row.name, models=names, fallbacks=fallbacks, keys=keys, settings=settings)
+    return Deletion(
+        kind="connection",
+        name=row.name,
+        models=tuple(model.name for model in models),
+        fallbacks=fallbacks,
+        keys=keys,
+        settings=settings,
+        presets=tuple(one.name for one in presets),
+        credentials=_forget_credentials(tx, "connection_id", row.id),
+    )
+
+
+def preset(tx: Transaction, row: PresetRow) -> Deletion:
+    """Take out the preset and what users entered for it; the models that use it have no values for it any more."""
+    _forget_secrets(tx, row.connection_id, f"preset:{row.id}:")
+    del tx.state.presets[row.id]
+    models = [model for model in tx.state.models_of(row.connection_id) if row.name in model.options.presets.values()]
+    return Deletion(
+        kind="preset",
+        name=row.name,
+        credentials=_forget_credentials(tx, "preset_id", row.id),
+        warnings=tuple(f"the model {model.name} uses it, and will not work without" for model in models),
+    )
+
+
+def _forget_secrets(tx: Transaction, connection_id: str, beginning: str) -> None:
+    for secret in tx.state.secrets_of(connection_id):
+        if secret.name.startswith(beginning):
+            del tx.state.secrets[secret.id]
+
+
+def _forget_credentials(tx: Transaction, column: str, id_: str) -> int:
+    gone = [row.id for row in tx.state.credentials.values() if getattr(row, column) == id_]
+    for credential in gone:
+        del tx.state.credentials[credential]
+    return len(gone)
 
 
 def model(tx: Transaction, row: ModelRow) -> Deletion:
@@ -38,11 +75,13 @@ def user(tx: Transaction, row: UserRow) -> Deletion:
     keys = tx.state.keys_of(row.id)
     for key in keys:
         del tx.state.keys[key.id]
+    credentials = _forget_credentials(tx, "user_id", row.id)
     del tx.state.users[row.id]
     return Deletion(
         kind="user",
         name=row.name,
         keys=tuple(key.id for key in keys if key.revoked_at is None),
+        credentials=credentials,
         warnings=admin_warnings(tx),
     )
 
@@ -61,6 +100,7 @@ def _forget_models(tx: Transaction, rows: Iterable[ModelRow]) -> tuple[tuple[str
     rows = list(rows)
     gone = {row.name for row in rows}
     for row in rows:
+        _forget_secrets(tx, row.connection_id, f"model:{row.id}:")
         del tx.state.models[row.id]
     fallbacks = [row for row in tx.state.models.values() if gone.intersection(row.fallbacks)]
     for row in fallbacks:

@@ -16,6 +16,7 @@ from byom.catalog.forms import (
     LimitsForm,
     MaxTokensField,
     MissingUsage,
+    ModelOptions,
     PriceForm,
     Role,
     Streaming,
@@ -25,8 +26,10 @@ from byom.catalog.snapshot import CachePolicy, Circuit, Retry
 from byom.types.target import Timeouts
 from byom.types.usage import Price
 
-Kind = Literal["connection", "model", "user", "key", "secret", "price", "setting"]
-KINDS: tuple[Kind, ...] = ("connection", "model", "user", "key", "secret", "price", "setting")
+Kind = Literal["connection", "model", "user", "key", "secret", "preset", "credential", "price", "setting"]
+KINDS: tuple[Kind, ...] = (
+    "connection", "model", "user", "key", "secret", "preset", "credential", "price", "setting",
+)  # fmt: skip
 """Parents before children."""
 
 
@@ -69,6 +72,15 @@ class PackagedPrice(Struct, kw_only=True, frozen=True):
     """For which upstream; another one means asking again."""
 
 
+class FromCode(Struct, kw_only=True, frozen=True):
+    """Of a model whose code says what it is: that, and which of its fields a person has set instead."""
+
+    told: dict[str, Any] = {}
+    """Fields of a `ModelForm`, as the code last said them."""
+    kept: tuple[str, ...] = ()
+    """Fields that stay as they were set, whatever the code says."""
+
+
 class ConnectionRow(Struct, kw_only=True, frozen=True):
     id: str
     name: str
@@ -104,6 +116,8 @@ class ModelRow(Struct, kw_only=True, frozen=True):
     created_at: int
     updated_at: int
     version: int
+    options: ModelOptions = ModelOptions()
+    from_code: FromCode | None = None
 
 
 class UserRow(Struct, kw_only=True, frozen=True):
@@ -140,7 +154,7 @@ class SecretRow(Struct, kw_only=True, frozen=True):
     id: str
     connection_id: str
     name: str
-    """``key`` or ``header:<name>``."""
+    """``key``, ``header:<name>``, ``model:<id>:<parameter>`` or ``preset:<id>:<field>``."""
     destination: str
     ciphertext: str
     hint: str
@@ -150,6 +164,32 @@ class SecretRow(Struct, kw_only=True, frozen=True):
 
     def __repr__(self) -> str:
         return f"SecretRow(id={self.id!r})"
+
+
+class PresetRow(Struct, kw_only=True, frozen=True):
+    id: str
+    connection_id: str
+    name: str
+    parameter_set: str
+    values: dict[str, Any]
+    owner: str | None
+    created_at: int
+    updated_at: int
+
+
+class CredentialRow(Struct, kw_only=True, frozen=True):
+    id: str
+    user_id: str
+    connection_id: str
+    preset_id: str
+    field: str
+    ciphertext: str
+    """Of the JSON form: a text, or ``{"user": …, "password": …}``."""
+    hint: str
+    created_at: int
+
+    def __repr__(self) -> str:
+        return f"CredentialRow(id={self.id!r})"
 
 
 class PriceRow(Struct, kw_only=True, frozen=True):
@@ -165,7 +205,7 @@ class SettingRow(Struct, kw_only=True, frozen=True):
     owner: str | None
 
 
-Row = ConnectionRow | ModelRow | UserRow | KeyRow | SecretRow | PriceRow | SettingRow
+Row = ConnectionRow | ModelRow | UserRow | KeyRow | SecretRow | PresetRow | CredentialRow | PriceRow | SettingRow
 
 
 class State(msgspec.Struct, kw_only=True):
@@ -177,6 +217,8 @@ class State(msgspec.Struct, kw_only=True):
     users: dict[str, UserRow] = {}
     keys: dict[str, KeyRow] = {}
     secrets: dict[str, SecretRow] = {}
+    presets: dict[str, PresetRow] = {}
+    credentials: dict[str, CredentialRow] = {}
     prices: dict[str, PriceRow] = {}
     settings: dict[str, SettingRow] = {}
 
@@ -203,17 +245,41 @@ class State(msgspec.Struct, kw_only=True):
     def secrets_of(self, connection_id: str) -> list[SecretRow]:
         return [row for row in self.secrets.values() if row.connection_id == connection_id]
 
+    @property
+    def sealed(self) -> list[SecretRow | CredentialRow]:
+        """Everything that is encrypted."""
+        return [*self.secrets.values(), *self.credentials.values()]
+
+    def presets_of(self, connection_id: str) -> list[PresetRow]:
+        return [row for row in self.presets.values() if row.connection_id == connection_id]
+
     def keys_of(self, user_id: str) -> list[KeyRow]:
         return [row for row in self.keys.values() if row.user_id == user_id]
 
     def label(self, kind: Kind, row: Any) -> str:
         """How people call the row."""
         if kind == "secret":
-            parent = self.connections.get(row.connection_id)
-            return f"{parent.name if parent else row.connection_id}:{row.name}"
+            return f"{self._connection_name(row)}:{self._secret_name(row)}"
+        if kind == "preset":
+            return f"{self._connection_name(row)}:{row.name}"
+        if kind == "credential":
+            user, preset = self.users.get(row.user_id), self.presets.get(row.preset_id)
+            who, which = user.name if user else row.user_id, preset.name if preset else row.preset_id
+            return f"{who}:{self._connection_name(row)}:{which}:{row.field}"
         if kind == "key":
             return str(row.id)
         return str(row.pattern if kind == "price" else row.name)
+
+    def _connection_name(self, row: Any) -> str:
+        parent = self.connections.get(row.connection_id)
+        return parent.name if parent else str(row.connection_id)
+
+    def _secret_name(self, row: SecretRow) -> str:
+        """With names instead of ids."""
+        kind, _, rest = row.name.partition(":")
+        id_, _, field = rest.partition(":")
+        owner = self.models.get(id_) if kind == "model" else self.presets.get(id_) if kind == "preset" else None
+        return row.name if owner is None else f"{kind}:{owner.name}:{field}"
 
 
 class Difference(NamedTuple):

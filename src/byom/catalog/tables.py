@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     event,
+    text,
 )
 
 metadata = MetaData(
@@ -68,6 +69,8 @@ models = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Column("version", Integer, nullable=False),
+    Column("options", JSON, nullable=False, server_default=text("'{}'")),
+    Column("from_code", JSON(none_as_null=True)),
 )
 
 users = Table(
@@ -114,6 +117,35 @@ secrets = Table(
     Column("created_at", BigInteger, nullable=False),
     UniqueConstraint("connection_id", "name"),
 )
+
+presets = Table(
+    "presets",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("connection_id", String(40), ForeignKey("connections.id"), nullable=False, index=True),
+    Column("name", String(200), nullable=False),
+    Column("parameter_set", String(200), nullable=False),
+    Column("values", JSON, nullable=False),
+    Column("owner", String(40)),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    UniqueConstraint("connection_id", "name"),
+)
+
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("id", String(300), primary_key=True),
+    Column("user_id", String(40), ForeignKey("users.id"), nullable=False, index=True),
+    Column("connection_id", String(40), ForeignKey("connections.id"), nullable=False, index=True),
+    Column("preset_id", String(40), ForeignKey("presets.id"), nullable=False, index=True),
+    Column("field", String(200), nullable=False),
+    Column("ciphertext", Text, nullable=False),
+    Column("hint", String(4), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("user_id", "preset_id", "field"),
+)
+"""Each user's own credentials, for code that calls others in their name."""
 
 prices = Table(
     "prices",

@@ -13,10 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from byom.catalog import tables
 from byom.catalog.state import (
     ConnectionRow,
+    CredentialRow,
     Difference,
     KeyRow,
     Kind,
     ModelRow,
+    PresetRow,
     PriceRow,
     SecretRow,
     SettingRow,
@@ -31,11 +33,14 @@ ROWS: dict[Kind, tuple[Table, type[Any]]] = {
     "user": (tables.users, UserRow),
     "key": (tables.keys, KeyRow),
     "secret": (tables.secrets, SecretRow),
+    "preset": (tables.presets, PresetRow),
+    "credential": (tables.credentials, CredentialRow),
     "price": (tables.prices, PriceRow),
     "setting": (tables.settings, SettingRow),
 }
 _NOT_LOGGED = frozenset({
-    "id", "connection_id", "user_id", "ciphertext", "digest", "created_at", "updated_at", "version", "packaged",
+    "id", "connection_id", "user_id", "preset_id", "ciphertext", "digest", "created_at", "updated_at", "version",
+    "packaged", "from_code",
 })  # fmt: skip
 
 
@@ -95,7 +100,7 @@ def audit_entries(changes: Iterable[Difference], tx: Transaction) -> Iterable[di
         action = "create" if change.before is None else "delete" if change.after is None else "update"
         fields = change.fields if action == "update" else (change.after or change.before).__struct_fields__
         shown = [name for name in fields if name not in _NOT_LOGGED]
-        if action == "update" and not shown and change.kind != "secret":
+        if action == "update" and not shown and change.kind not in ("secret", "credential"):
             yield None
             continue
         where = tx.before if change.after is None else tx.state

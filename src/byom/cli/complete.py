@@ -22,9 +22,10 @@ def complete_thing(incomplete: str) -> list[str]:
 
 
 def complete_key(incomplete: str) -> list[tuple[str, str]]:
-    """Keys that work, by id, with their names beside."""
+    """Keys that work, by id with their names beside, and by name with their ids beside."""
     keys = [key for key in _entries("/api/keys") if key.get("state") == "active"]
-    return [(key["id"], key["name"]) for key in keys if key["id"].startswith(incomplete)]
+    pairs = [(key["id"], key["name"]) for key in keys] + [(key["name"], key["id"]) for key in keys]
+    return [(value, beside) for value, beside in pairs if value.startswith(incomplete)]
 
 
 def complete_connection(incomplete: str) -> list[str]:

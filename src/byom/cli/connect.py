@@ -8,6 +8,7 @@ import typer
 
 from byom.cli import limit_options as limit
 from byom.cli import options, output
+from byom.errors import Conflict
 
 app = typer.Typer()
 
@@ -17,7 +18,13 @@ def connect(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What to call the connection.")],
     url: Annotated[str, typer.Option("--url", help="The server's URL as you have it: with or without /v1.")],
     model: Annotated[
-        list[str] | None, typer.Option("--model", metavar="ID", help="A model of the server; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--model", metavar="ID[=NAME]", help="A model of the server, and what to call it here; may be repeated."
+        ),
+    ] = None,
+    called: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="What to call the model here, where it is one.")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All models that the server lists.")] = False,
     key: options.Key = None,
@@ -42,10 +49,13 @@ def connect(
     Examples:
       byom connect box --url http://localhost:8000 --all
       byom connect lab --url https://llm.example.org/v1 --model mistral-7b --key-env LAB_KEY --rpm 60
+      byom connect lab --url https://llm.example.org/v1 --model mistral-7b=small --model mixtral=large
       byom connect tgi --url http://tgi:8080/v1/chat/completions --model tgi --budget 5.00/month
     """
     if model and every:
         raise typer.BadParameter("give either --model or --all", param_hint="--all")
+    if called and (every or len(model or ()) > 1 or any("=" in one for one in model or ())):
+        raise typer.BadParameter("it names one model; of several write --model ID=NAME", param_hint="--as")
     fields: dict[str, Any] = {
         "headers": options.given_headers(header),
         "ca_file": ca_file,
@@ -56,15 +66,40 @@ def connect(
     fields = {field: value for field, value in fields.items() if value is not None}
     secret = options.given_key(key, key_env, key_stdin=key_stdin)
     with options.hub() as client:
-        wanted = model or []
-        if not wanted and not every and not no_check:
+        wanted = dict(map(_named, model or []))
+        if not wanted and not every and (called or not no_check):
             place: dict[str, Any] = {field: fields[field] for field in ("headers", "ca_file") if field in fields}
-            wanted = [_only_model(client, url, secret, place)]
-        saved = client.connect(name, url, models=wanted, all=every, key=secret, check=not no_check, **fields)
+            only = _only_model(client, url, secret, place)
+            wanted = {only: only}
+        if called:
+            wanted = dict.fromkeys(wanted, called)
+        try:
+            saved = client.connect(name, url, models=wanted, all=every, key=secret, check=not no_check, **fields)
+        except Conflict as conflict:
+            raise _with_advice(conflict) from None
     if as_json:
         output.print_json(saved)
     else:
         _show(saved)
+
+
+def _named(model: str) -> tuple[str, str]:
+    """The server's name and the one to use here, from ``ID`` or ``ID=NAME``."""
+    server, _, name = model.partition("=")
+    if not server or (not name and "=" in model):
+        raise typer.BadParameter("write --model ID, or --model ID=NAME", param_hint="--model")
+    return server, name or server
+
+
+def _with_advice(conflict: Conflict) -> Conflict:
+    """A taken name of a model can be helped here: say how."""
+    taken = conflict.details
+    if {"model", "name", "owner", "free"} <= taken.keys():
+        conflict.message = (
+            f"There is a model {taken['name']!r} already, of connection {taken['owner']!r}. Nothing was saved.\n"
+            f"  Give this one another name: --model {taken['model']}={taken['free']}"
+        )
+    return conflict
 
 
 def _only_model(client: Any, url: str, key: str | None, place: dict[str, Any]) -> str:

@@ -199,9 +199,22 @@ async def _database(client: AsyncClient) -> str:
         raise Unavailable(f"the ledger takes no rows: {ledger['failure'] or 'the disk is full'}")
     connections = await client.connections.list()
     stored = sum(bool(one["key_hint"] is not None) + len(one["secret_headers"]) for one in connections)
-    return f"{info['database']}, up to date; {stored} secrets stored, all can be opened"
+    days = f"for {ledger['days']} days" if ledger["days"] else "for ever"
+    return f"{info['database']}, up to date; {stored} secrets stored, all can be opened; calls are kept {days}"
 
 
 async def _builtin(client: AsyncClient) -> str:
-    answer = await client.chat("extractive", "One sentence is enough.", max_tokens=16)
+    """Under the names that they have now. Who removed or disabled them did so knowingly: that is no fault."""
+    connections = {one["name"]: one for one in await client.connections.list() if one["kind"] == "builtin"}
+    if not connections:
+        return 'removed from this catalog; a byom.toml brings them back: [connections.builtin] with kind = "builtin"'
+    present = [one for one in await client.models.list() if one["connection"] in connections]
+    usable = [one for one in present if one["enabled"] and connections[one["connection"]]["enabled"]]
+    if not usable:
+        return "disabled" if present else "all removed from the connection " + ", ".join(connections)
+    chat = next((one["name"] for one in usable if "chat" in one["abilities"]), None)
+    if chat is None:
+        vectors = await client.embed(usable[0]["name"], "One text is enough.")
+        return f"answer (a vector of {len(vectors[0])} numbers)"
+    answer = await client.chat(chat, "One sentence is enough.", max_tokens=16)
     return f"answer ({answer.usage.completion_tokens if answer.usage else 0} tokens)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +10,10 @@ from byom.cli import limit_options as limit
 from byom.cli import options, output, periods
 from byom.cli.complete import complete_model, complete_user
 from byom.cli.remove import consequences
+from byom.errors import Conflict, NotFound
+
+if TYPE_CHECKING:
+    from byom.client import Client
 
 app = typer.Typer(no_args_is_help=True, help="Keys of callers: make, list, change, revoke.")
 Models = Annotated[
@@ -100,7 +104,7 @@ def list_(
 
 @app.command("edit")
 def edit(
-    key_id: options.KeyId,
+    key: options.KeyId,
     name: Annotated[str | None, typer.Option(help="Another name.")] = None,
     model: Models = None,
     all_models: Annotated[bool, typer.Option("--all-models", help="It may use every model.")] = False,
@@ -118,7 +122,7 @@ def edit(
 
     \b
     Examples:
-      byom keys edit 3fk2 --rpm 120
+      byom keys edit notebook --rpm 120
       byom keys edit 3fk2 --all-models --expires never
     """
     changes: dict[str, Any] = {}
@@ -132,27 +136,47 @@ def edit(
     if limits is not None or no_limits:
         changes["limits"] = limits
     if not changes:
-        raise typer.BadParameter("say what to change, for example --rpm 60", param_hint="ID")
+        raise typer.BadParameter("say what to change, for example --rpm 60", param_hint="KEY")
     with options.hub() as client:
+        key_id = _id_of(client, key)
         changed = client.keys.update(key_id, **changes)
     output.done(changed, f"changed {key_id}: {', '.join(changes)}", as_json=as_json)
 
 
 @app.command("revoke")
-def revoke(key_id: options.KeyId, yes: options.Yes = False, as_json: options.AsJson = False) -> None:
+def revoke(key: options.KeyId, yes: options.Yes = False, as_json: options.AsJson = False) -> None:
     """Stop a key at once, for good.
 
     \b
     Examples:
-      byom keys revoke 3fk2
+      byom keys revoke notebook
       byom keys revoke 3fk2 --yes
     """
     with options.hub() as client:
+        key_id = _id_of(client, key)
+        named = key_id if key == key_id else f"{key} ({key_id})"
         if not yes:
             consequences(client.keys.revoke(key_id, dry_run=True))
-        options.confirmed(f"Revoke the key {key_id}?", yes=yes)
+        options.confirmed(f"Revoke the key {named}?", yes=yes)
         gone = client.keys.revoke(key_id)
-    output.done(gone, f"revoked {key_id}", as_json=as_json)
+    output.done(gone, f"revoked {named}", as_json=as_json)
+
+
+def _id_of(client: Client, key: str) -> str:
+    """The id of the key that has this id, else of the only one of this name that is not revoked.
+
+    Raises `NotFound`, and `Conflict` with the ids where several have the name.
+    """
+    known = client.keys.list()
+    if any(one["id"] == key for one in known):
+        return key
+    named = [one for one in known if one["name"] == key and one["state"] != "revoked"]
+    if not named:
+        raise NotFound(f"There is no key with the id or name {key!r}. See: byom keys list", code="key_not_found")
+    if len(named) > 1:
+        ids = "; ".join(f"{one['id']} of {one['user']}, ending in {one['key_hint']}" for one in named)
+        raise Conflict(f"{len(named)} keys have the name {key!r}. Name one by its id: {ids}.")
+    return str(named[0]["id"])
 
 
 @app.command("reset-admin")

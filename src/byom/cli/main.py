@@ -13,8 +13,9 @@ from byom.cli import output
 from byom.errors import ByomError
 
 COMMANDS = (
-    "serve", "demo", "connect", "models", "show", "probe", "edit", "rename", "remove", "chat", "embed", "keys", "users",
-    "prices", "settings", "usage", "calls", "apply", "export", "doctor", "version",
+    "serve", "demo", "connect", "add", "models", "show", "probe", "edit", "rename", "remove", "logs", "restart", "chat",
+    "embed", "keys", "users", "prices", "host", "plugin", "presets", "credentials", "settings", "usage", "calls",
+    "apply", "export", "doctor", "version",
 )  # fmt: skip
 """In the order of ``byom --help``; ``byom NAME`` is ``app`` of the module ``byom.cli.NAME``."""
 
@@ -77,6 +78,7 @@ def byom(
     Examples:
       byom serve
       byom connect box --url http://localhost:8000 --all
+      byom add models.py:my_model
       byom chat extractive "What is this about? ..."
     """
 

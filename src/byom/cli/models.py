@@ -63,8 +63,5 @@ def _price(model: dict[str, Any]) -> str:
 
 
 def _state(model: dict[str, Any]) -> str:
-    if "enabled" not in model:
-        return "-"
-    if not model["enabled"]:
-        return "disabled"
-    return "ready" if model.get("available") else "not running"
+    state = str(model.get("state", "-"))
+    return {"unknown": "not called yet", "stopped": "not running"}.get(state, state)

@@ -21,7 +21,7 @@ ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name.
 Thing = Annotated[
     str, typer.Argument(metavar="NAME", help="A model's or a connection's name.", autocompletion=complete_thing)
 ]
-KeyId = Annotated[str, typer.Argument(metavar="ID", help="A key's id.", autocompletion=complete_key)]
+KeyId = Annotated[str, typer.Argument(metavar="KEY", help="A key's id, or its name.", autocompletion=complete_key)]
 Key = Annotated[
     str | None,
     typer.Option("--key", help="The server's key. Other users of this machine may see it; --key-stdin is safer."),
@@ -60,15 +60,33 @@ def given_key(key: str | None, key_env: str | None, *, key_stdin: bool) -> str |
 
 
 def _read_key() -> str:
-    if sys.stdin.isatty():
-        import getpass
-
-        value = getpass.getpass("Key: ").strip()
-    else:
-        value = sys.stdin.readline().strip()
+    value = _hidden("Key")
     if not value:
         raise typer.BadParameter("there is no key on standard input", param_hint="--key-stdin")
     return value
+
+
+def read_secret(label: str) -> str:
+    """A line from standard input; at a terminal it is asked for, and not shown."""
+    value = _hidden(label)
+    if not value:
+        raise typer.BadParameter(f"there is nothing on standard input for {label}")
+    return value
+
+
+def read_line(label: str) -> str:
+    """A line from standard input that may be seen."""
+    if sys.stdin.isatty():
+        return str(typer.prompt(label, err=True)).strip()
+    return sys.stdin.readline().strip()
+
+
+def _hidden(label: str) -> str:
+    if sys.stdin.isatty():
+        import getpass
+
+        return getpass.getpass(f"{label}: ").strip()
+    return sys.stdin.readline().strip()
 
 
 def given_headers(headers: list[str] | None) -> dict[str, str] | None:

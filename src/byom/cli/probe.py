@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
@@ -21,7 +24,7 @@ def probe(
 ) -> None:
     """Find out what a model can do by asking it.
 
-    Says first what that will spend. What was found is kept with the model.
+    Says first what that will spend, then what it finds, step by step. What was found is kept with the model.
 
     \b
     Examples:
@@ -35,11 +38,33 @@ def probe(
             f"prompts, at most {plan['max_tokens']} tokens of answers ({', '.join(plan['steps'])})."
         )
         options.confirmed("Spend that?", yes=yes)
-        report = client.models.probe(name, spend=True, kind=kind, timeout=timeout)
+        with _progress(shown=not as_json) as progress:
+            report = client.models.probe(name, spend=True, kind=kind, timeout=timeout, progress=progress)
     if as_json:
         output.print_json(report)
     else:
         _show(report)
+
+
+@contextlib.contextmanager
+def _progress(*, shown: bool) -> Iterator[Callable[[str, dict[str, Any]], None] | None]:
+    """Tells each finding as soon as it is there: on standard error, which a terminal shows at work meanwhile."""
+    if not shown:
+        yield None
+        return
+    if not sys.stderr.isatty():
+        yield lambda ability, finding: output.note(_line(ability, finding))
+        return
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    with console.status("Probing …"):
+        yield lambda ability, finding: console.print(_line(ability, finding), markup=False)
+
+
+def _line(ability: str, finding: dict[str, Any]) -> str:
+    sign = {"yes": "✓", "no": "✗"}.get(finding["value"], "?")
+    return f"{sign} {ability}: {finding['evidence']}"
 
 
 def _show(report: dict[str, Any]) -> None:

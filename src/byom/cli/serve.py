@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from byom.settings import Settings
 
 app = typer.Typer()
 
@@ -34,6 +37,7 @@ def serve(
       byom serve --port 0 --home /srv/byom
       byom serve --host 0.0.0.0 --ssl-certfile hub.pem --ssl-keyfile hub.key
     """
+    from byom.server.address import everywhere
     from byom.server.serve import serve as run
     from byom.settings import load_settings
 
@@ -52,6 +56,8 @@ def serve(
 
     def ready(url: str) -> None:
         typer.echo(f"BYOM serves at {url}")
+        if everywhere(settings):
+            _show_others(settings, url)
         key = "none is needed (--no-auth)" if settings.no_auth else f"in {settings.admin_key_file}"
         typer.echo(f"Admin key: {key}")
         if greet:
@@ -60,3 +66,17 @@ def serve(
             show(settings, url)
 
     run(settings, on_ready=ready)
+
+
+def _show_others(settings: Settings, url: str) -> None:
+    """Who listens on all interfaces wants others to come, and should know that all can."""
+    from byom.server.address import url_for_others
+
+    others = url_for_others(settings, int(url.rpartition(":")[2]))
+    found = f"at {others} (this machine's own address, a guess)" if others else "by a name or address of this machine"
+    typer.echo(f"Other machines reach it {found}")
+    clear = "" if settings.ssl_certfile else " Keys and prompts travel in clear: --ssl-certfile makes it HTTPS."
+    typer.echo(
+        f"Warning: it listens on all interfaces ({settings.host}): whoever reaches this machine reaches it.{clear}",
+        err=True,
+    )

@@ -10,6 +10,7 @@ import msgspec
 
 from byom.errors import (
     ByomError,
+    CodeError,
     Unavailable,
     UpstreamAuth,
     UpstreamError,
@@ -69,7 +70,8 @@ def _retry_lines(seconds: float | None) -> bytes:
 
 
 def error_body(error: ByomError) -> bytes:
-    return _encode(error.body())
+    """OpenAI's form, and beside it ``detail``, where clients of FastAPI's servers look for the message."""
+    return _encode({**error.body(), "detail": error.message})
 
 
 def error_event(error: ByomError) -> bytes:
@@ -89,8 +91,9 @@ def passed_error(status: int, body: bytes, secret: str | None) -> bytes:
     error = parsed.get("error") if isinstance(parsed, dict) else None
     if not isinstance(error, dict) or not isinstance(error.get("message"), str):
         return _wrap_error(status, body)
-    if error.keys() >= _FORM:
+    if error.keys() >= _FORM and "detail" in parsed:
         return body
+    parsed.setdefault("detail", error["message"])
     parsed["error"] = {"type": _kind(status), "param": None, "code": None} | error
     return _encode(parsed)
 
@@ -120,11 +123,36 @@ def upstream_failure(status: int, body: bytes, retry_after: float | None, secret
     return kind(text, retry_after=retry_after)
 
 
+def host_failure(status: int, body: bytes, retry_after: float | None) -> ByomError | None:
+    """What a host of user code, which this hub started, says of its failure: its own words and code pass on."""
+    if status < 500:
+        return None
+    try:
+        said = msgspec.json.decode(body, type=_HostError).error
+    except (msgspec.MsgspecError, RecursionError):
+        return upstream_failure(status, body, retry_after, None)
+    kind = _HOST_FAILURES.get(said.code) or (UpstreamOverloaded if status == 503 else UpstreamError)
+    return kind(said.message, code=said.code, retry_after=retry_after)
+
+
+class _Said(msgspec.Struct):
+    message: str
+    code: str = "upstream_error"
+
+
+class _HostError(msgspec.Struct):
+    error: _Said
+
+
+_HOST_FAILURES: dict[str, type[UpstreamError]] = {"code_error": CodeError, "code_timeout": UpstreamTimeout}
+
+
 def _wrap_error(status: int, body: bytes) -> bytes:
     """OpenAI's form around an error that came in another one (plain text, FastAPI's ``detail``, HTML)."""
     code = "rate_limit_exceeded" if status == 429 else None
     message = _message(body) or f"The model's server answered HTTP {status}."
-    return _encode({"error": {"message": message, "type": _kind(status), "param": None, "code": code}})
+    error = {"message": message, "type": _kind(status), "param": None, "code": code}
+    return _encode({"error": error, "detail": message})
 
 
 def _kind(status: int) -> str:

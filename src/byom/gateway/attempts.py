@@ -8,7 +8,7 @@ import random
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from byom.errors import ByomError, CircuitOpen, UpstreamError, UpstreamProtocol
+from byom.errors import ByomError, CircuitOpen, CodeError, UpstreamError, UpstreamProtocol
 from byom.gateway import account, admission, answers
 from byom.ledger.row import Attempt
 
@@ -24,11 +24,13 @@ _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 def refused(exchange: Exchange, status: int, body: bytes, retry_after: float | None) -> None:
     """The upstream answered with an error status."""
     target = exchange.route.target
-    # A host of user code refuses a user who has entered no credential: that is not about the key that is stored here.
-    about_the_user = status == 403 and target.tell_user
-    failure = None if about_the_user else answers.upstream_failure(status, body, retry_after, target.authorization)
+    if target.tell_user:
+        # 403 is about the user, who has entered no credential, and not about a key that is stored here.
+        failure = answers.host_failure(status, body, retry_after)
+    else:
+        failure = answers.upstream_failure(status, body, retry_after, target.authorization)
     if failure is not None:
-        failed(exchange, failure, status=status, fault=status >= 500)
+        failed(exchange, failure, status=status, fault=status >= 500 and not isinstance(failure, CodeError))
         return
     code = f"http_{status}"
     exchange.upstream.breaker.succeeded()

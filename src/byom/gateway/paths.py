@@ -36,6 +36,14 @@ _KINDS = {
     "images/variations": Kind("form", raw=True),
 }
 _OTHER = Kind("none", raw=True)
+_MANAGEMENT = re.compile(
+    rb"[A-Z]+ /v1/(?:cluster|clusters|model_registrations|engines|cache|address|workers|supervisor|requests|autostart"
+    rb"|(?:api|supervisor|worker)-relaunches|api/relaunch)[/? ]"
+    rb"|(?:POST|DELETE) /v1/models[/? ]"
+    rb"|GET /v1/models/(?:instances|vllm-supported)[? ]"
+    rb"|GET /v1/models/[^ ?]+/(?:progress|replicas|events|reload|reload/config)[? ]"
+)
+"""Xinference's routes that launch models and look after them. OpenAI's and those of models are not among them."""
 _DISGUISED = re.compile(r"%(?![0-9a-f]{2})|%(?:2[def]|3[0-9]|4[1-9a-f]|5[0-9acf]|6[1-9a-f]|7[0-9ae])", re.IGNORECASE)
 """Escapes of characters that need none, of slashes and of backslashes."""
 _SEGMENT = re.compile(r"[A-Za-z0-9._~:@!$&'()*+,;=%-]+\Z")
@@ -47,6 +55,12 @@ def kind_of(method: str, path: str) -> Kind:
 
 def known_post(path: str) -> bool:
     return path in _KINDS
+
+
+def is_management(line: bytes) -> bool:
+    """Whether a request line, up to the space behind its target, is of a route that is not the gateway's but the
+    server's, although it is below ``/v1``."""
+    return _MANAGEMENT.match(line) is not None
 
 
 def check_path(path: str) -> None:

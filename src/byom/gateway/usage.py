@@ -40,6 +40,8 @@ class WireUsage(msgspec.Struct, gc=False):
     cache_read_input_tokens: int | float | None = None
     cache_creation_input_tokens: int | float | None = None
     prompt_cache_hit_tokens: int | float | None = None
+    estimated: bool = False
+    """Said by hosts of user code, whose code does not always count."""
 
     def tokens(self) -> Usage:
         prompt = int(self.prompt_tokens or self.input_tokens or 0)
@@ -48,7 +50,7 @@ class WireUsage(msgspec.Struct, gc=False):
             prompt = int(self.total_tokens or 0)
         if not 0 <= prompt <= MAX_TOKENS or not 0 <= completion <= MAX_TOKENS:
             return Usage(estimated=True)
-        usage = Usage(prompt_tokens=prompt, completion_tokens=completion)
+        usage = Usage(prompt_tokens=prompt, completion_tokens=completion, estimated=self.estimated)
         before = self.prompt_tokens_details or self.input_tokens_details
         if before is not None:
             usage.cached_tokens = _part(before.cached_tokens, prompt)
@@ -133,7 +135,9 @@ def _read_loosely(data: bytes) -> Answer | None:
         answer.error = msgspec.Raw(msgspec.json.encode(fields["error"]))
     usage = fields.get("usage")
     if isinstance(usage, dict):
-        numbers = {name: value for name, value in usage.items() if isinstance(value, int | float)}
+        numbers = {
+            name: value for name, value in usage.items() if isinstance(value, int | float) and name != "estimated"
+        }
         answer.usage = msgspec.convert(numbers, WireUsage)
     return answer
 

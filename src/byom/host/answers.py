@@ -31,6 +31,8 @@ def usage_body(usage: Usage) -> dict[str, Any]:
         body["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
     if usage.reasoning_tokens:
         body["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
+    if usage.estimated:
+        body["estimated"] = True
     return body
 
 
@@ -174,9 +176,15 @@ def embeddings_body(made: Embeddings, model: str, as_base64: bool) -> bytes:
         {"object": "embedding", "index": index, "embedding": _packed(vector) if as_base64 else vector}
         for index, vector in enumerate(made.vectors)
     ]
-    count = made.usage.prompt_tokens
-    usage = {"prompt_tokens": count, "total_tokens": count}
+    usage = _input_usage(made.usage)
     return msgspec.json.encode({"object": "list", "model": model, "data": data, "usage": usage})
+
+
+def _input_usage(usage: Usage) -> dict[str, Any]:
+    body: dict[str, Any] = {"prompt_tokens": usage.prompt_tokens, "total_tokens": usage.prompt_tokens}
+    if usage.estimated:
+        body["estimated"] = True
+    return body
 
 
 def _packed(vector: Sequence[float]) -> str:
@@ -191,8 +199,7 @@ def rerank_body(made: Ranking, known: RerankFields, texts: Sequence[str]) -> byt
         if known.return_documents:
             result["document"] = {"text": texts[item.index]}
         results.append(result)
-    count = made.usage.prompt_tokens
-    usage = {"prompt_tokens": count, "total_tokens": count}
+    usage = _input_usage(made.usage)
     frame = {"id": f"rerank-{uuid.uuid4().hex}", "object": "list", "model": known.model}
     return msgspec.json.encode({**frame, "results": results, "usage": usage})
 
@@ -205,4 +212,6 @@ def model_body(info: ModelInfo) -> dict[str, Any]:
         body["dimensions"] = info.dimensions
     if info.context_window is not None:
         body["context_window"] = info.context_window
+    if "byom" in info.details:
+        body["byom"] = info.details["byom"]
     return body

@@ -7,23 +7,29 @@ and nothing stands between a model's event and the socket, or between a caller w
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import hmac
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from byom.errors import BadRequest, ByomError, MethodNotAllowed, ModelNotFound, NotFound, Unauthenticated
+from byom.errors import BadRequest, ByomError, MethodNotAllowed, NotFound, Unauthenticated
 from byom.host import answers, http, wire
+from byom.host.caller import USER_HEADER, current_request, current_user
+from byom.host.directory import Directory, FixedDirectory
 from byom.host.served import RerankModel, ServedModel, SizedEmbeddingModel
 from byom.models.protocols import ChatModel, EmbeddingModel
 from byom.types.chat import ChatEvent, ChatRequest
 
 MAX_BODY = 64 * 2**20
 _PARSE_OFF_LOOP = 256 * 2**10
+_OPEN = ("/livez", "/readyz", "/health")
+_TOKEN_PATH = "/agentstudio/"  # noqa: S105 - what comes before a token
 _log = logging.getLogger("byom.host")
 
 Handler = Callable[[dict[str, Any], Send, str], Coroutine[Any, Any, None]]
@@ -36,14 +42,24 @@ class InternalError(ByomError):
 class HostApp:
     """Serves models to callers who know the token.
 
+    Callers show the token as ``Authorization: Bearer <token>``, as the password of ``Basic``, or in the path, as
+    ``/agentstudio/<token>/…``, for clients that can do nothing else.
+
     Args:
-        models: what to serve; names must differ.
-        token: when set, every route but ``/livez`` and ``/readyz`` needs ``Authorization: Bearer <token>``.
+        models: what to serve, as a list with names that differ, or a directory.
+        token: when set, every route but ``/livez``, ``/health`` and ``/readyz`` needs it.
         max_body: bytes above which a request is refused with 413.
+        routes: further routes, as ``{"POST /generate": route}``; they need the token, too.
     """
 
-    def __init__(self, models: Iterable[ServedModel], token: str | None = None, max_body: int = MAX_BODY) -> None:
-        self._models = {model.info.name: model for model in models}
+    def __init__(
+        self,
+        models: Iterable[ServedModel] | Directory,
+        token: str | None = None,
+        max_body: int = MAX_BODY,
+        routes: Mapping[str, http.Route] | None = None,
+    ) -> None:
+        self.directory: Directory = FixedDirectory(models) if isinstance(models, Iterable) else models
         self._token = token.encode() if token is not None else None
         self._max_body = max_body
         self._posts: dict[str, Handler] = {
@@ -52,6 +68,7 @@ class HostApp:
             "/v1/embeddings": self._embed,
             "/v1/rerank": self._rerank,
         }
+        self._further = dict(routes or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -61,10 +78,10 @@ class HostApp:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
+        await self.directory.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        for model in self._models.values():
-            await model.aclose()
+        await self.directory.aclose()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,12 +107,16 @@ class HostApp:
             await http.send_error(send, InternalError("The model failed. Its log says why."), request_id)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
-        method, path = scope["method"], scope["path"].rstrip("/")
-        if path in ("/livez", "/readyz"):
+        path, known = self._place(scope)
+        method = scope["method"]
+        if path in _OPEN:
             _only(method, "GET", "HEAD")
-            await http.send_json(send, b'{"status": "ok"}', request_id)
+            await self._health(path, send, request_id, known=known or self._knows(scope))
             return
-        self._authorise(scope)
+        if not known and not self._knows(scope):
+            raise Unauthenticated("A valid token is needed: Authorization: Bearer …")
+        current_request.set(request_id)
+        current_user.set(http.header(scope, USER_HEADER) or "")
         handler = self._posts.get(path)
         if handler is not None:
             _only(method, "POST")
@@ -103,21 +124,53 @@ class HostApp:
             await http.until_caller_leaves(handler(fields, send, request_id), receive)
         elif path == "/v1/models":
             _only(method, "GET", "HEAD")
-            data = [answers.model_body(model.info) for model in self._models.values()]
+            data = [answers.model_body(model.info) for model in await self.directory.listing()]
             await http.send_json(send, msgspec.json.encode({"object": "list", "data": data}), request_id)
         elif path.startswith("/v1/models/"):
             _only(method, "GET", "HEAD")
-            info = self._model(path.removeprefix("/v1/models/")).info
+            info = (await self.directory.find(path.removeprefix("/v1/models/"))).info
             await http.send_json(send, msgspec.json.encode(answers.model_body(info)), request_id)
         else:
-            raise NotFound(f"There is no route {path or '/'}.")
+            await self._further_route(path, scope, receive, send, request_id)
 
-    def _authorise(self, scope: Scope) -> None:
-        if self._token is None:
+    async def _further_route(self, path: str, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        route = self._further.get(f"{scope['method']} {path}")
+        if route is None:
+            methods = [name.partition(" ")[0] for name in self._further if name.partition(" ")[2] == path]
+            if methods:
+                _only(scope["method"], *methods)
+            raise NotFound(f"There is no route {path or '/'}.")
+        body = await http.read_body(receive, self._max_body)
+        await http.until_caller_leaves(route(http.Incoming(scope, body, send, request_id)), receive)
+
+    async def _health(self, path: str, send: Send, request_id: str, *, known: bool) -> None:
+        if path != "/readyz":
+            await http.send_json(send, b'{"status": "ok"}', request_id)
             return
+        status = self.directory.status(detailed=known)
+        code = 200 if status["status"] == "ok" else 503
+        await http.send_json(send, msgspec.json.encode(status), request_id, code)
+
+    def _place(self, scope: Scope) -> tuple[str, bool]:
+        """The path without what clients put before it, and whether that was the token."""
+        path = "/" + scope["path"].strip("/")
+        prefix, _, rest = path.removeprefix(_TOKEN_PATH).partition("/")
+        if path.startswith(_TOKEN_PATH) and self._is_token(prefix):
+            return "/" + rest.strip("/"), True
+        return path, False
+
+    def _knows(self, scope: Scope) -> bool:
+        if self._token is None:
+            return True
         scheme, _, given = (http.header(scope, b"authorization") or "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode("latin-1"), self._token):
-            raise Unauthenticated("A valid token is needed: Authorization: Bearer …")
+        if scheme.lower() == "basic":
+            with contextlib.suppress(ValueError):
+                user, _, password = base64.b64decode(given, validate=True).decode("utf-8").partition(":")
+                return self._is_token(password or user)
+        return scheme.lower() == "bearer" and self._is_token(given.strip())
+
+    def _is_token(self, given: str) -> bool:
+        return self._token is None or hmac.compare_digest(given.encode("utf-8", "replace"), self._token)
 
     async def _fields(self, receive: Receive) -> dict[str, Any]:
         body = await http.read_body(receive, self._max_body)
@@ -125,32 +178,25 @@ class HostApp:
             return await asyncio.to_thread(wire.decode_object, body)
         return wire.decode_object(body)
 
-    def _model(self, name: str) -> ServedModel:
-        if name not in self._models:
-            raise ModelNotFound(
-                f"There is no model {name!r} here. There are: {', '.join(self._models)}.", param="model"
-            )
-        return self._models[name]
-
     # --- routes
 
     async def _chat(self, fields: dict[str, Any], send: Send, request_id: str) -> None:
         known = wire.convert(fields, wire.ChatFields)
-        model = self._chat_model(known.model)
+        model = await self._chat_model(known.model)
         events = _joined(model, [wire.chat_request(fields, known)])
         answer = answers.ChatAnswer(known.model, legacy=False, include_usage=known.include_usage)
         await _generate(events, answer, bool(known.stream), send, request_id)
 
     async def _complete(self, fields: dict[str, Any], send: Send, request_id: str) -> None:
         known = wire.convert(fields, wire.CompletionFields)
-        model = self._chat_model(known.model)
+        model = await self._chat_model(known.model)
         events = _joined(model, wire.completion_requests(known), echo=bool(known.echo))
         answer = answers.ChatAnswer(known.model, legacy=True, include_usage=known.include_usage)
         await _generate(events, answer, bool(known.stream), send, request_id)
 
     async def _embed(self, fields: dict[str, Any], send: Send, request_id: str) -> None:
         known = wire.convert(fields, wire.EmbeddingFields)
-        model = self._model(known.model)
+        model = await self.directory.find(known.model)
         if not isinstance(model, EmbeddingModel):
             raise _lacks(known.model, "embeddings")
         inputs = wire.embedding_inputs(known)
@@ -165,15 +211,15 @@ class HostApp:
 
     async def _rerank(self, fields: dict[str, Any], send: Send, request_id: str) -> None:
         known = wire.convert(fields, wire.RerankFields)
-        model = self._model(known.model)
+        model = await self.directory.find(known.model)
         if not isinstance(model, RerankModel):
             raise _lacks(known.model, "rerank")
         texts = known.texts()
         made = await model.rerank(known.query, texts)
         await http.send_json(send, answers.rerank_body(made, known, texts), request_id)
 
-    def _chat_model(self, name: str) -> ChatModel:
-        model = self._model(name)
+    async def _chat_model(self, name: str) -> ChatModel:
+        model = await self.directory.find(name)
         if not isinstance(model, ChatModel):
             raise _lacks(name, "chat")
         return model

@@ -56,6 +56,10 @@ class ChildHost:
         env: variables for the child beside the few that are passed on.
         start_timeout: seconds until it must listen.
         on_ready: called with this object each time a process listens; the base URL may have changed.
+        on_ended: called with this object each time a process that listened has ended; `ended_with` says how.
+        on_output: gets what the process writes to its standard error, as it comes and without the token.
+        configuration: asked for one line of JSON each time a process starts, which the process reads after the token
+            (``--configuration-stdin``).
     """
 
     def __init__(
@@ -67,6 +71,9 @@ class ChildHost:
         start_timeout: float = 20.0,
         backoff: Backoff | None = None,
         on_ready: Callable[[ChildHost], None] | None = None,
+        on_ended: Callable[[ChildHost], None] | None = None,
+        on_output: Callable[[bytes], None] | None = None,
+        configuration: Callable[[], bytes] | None = None,
     ) -> None:
         self.module = module
         self.token = secrets.token_urlsafe(32)
@@ -76,6 +83,11 @@ class ChildHost:
         self._start_timeout = start_timeout
         self._backoff = backoff or Backoff()
         self._on_ready = on_ready
+        self._on_ended = on_ended
+        self._on_output = on_output
+        self._configuration = configuration
+        self.ended_with: int | None = None
+        """The exit code of the last process, negative for a signal."""
         self._port = 0
         self._listening = asyncio.Event()
         self._tail = OutputTail(self.token)
@@ -156,6 +168,8 @@ class ChildHost:
     async def _spawn_until_ready(self) -> None:
         # The port of the process before, so that callers who kept the address find the new one there.
         command = [sys.executable, "-m", self.module, "--port", str(self._port), "--token-stdin", *self._args]
+        if self._configuration is not None:
+            command.append("--configuration-stdin")
         process = self._process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,
@@ -171,6 +185,8 @@ class ChildHost:
         ]
         if process.stdin is not None:
             process.stdin.write(self.token.encode() + b"\n")
+            if self._configuration is not None:
+                process.stdin.write(self._configuration().replace(b"\n", b" ") + b"\n")
         ended = asyncio.ensure_future(process.wait())
         try:
             await asyncio.wait({ready, ended}, return_when=asyncio.FIRST_COMPLETED)
@@ -187,7 +203,10 @@ class ChildHost:
             return
         tail = OutputTail(self.token) if ready is not None else self._tail
         while data := await stream.read(65536):
-            for line in tail.feed(data):
+            lines = tail.feed(data)
+            if ready is None and lines and self._on_output is not None:
+                self._on_output("".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
+            for line in lines:
                 if ready is not None and not ready.done() and (port := _announced(line)) is not None:
                     ready.set_result(port)
 
@@ -199,9 +218,11 @@ class ChildHost:
                 await self._process.wait()
             failures = 1 if time.monotonic() - started >= self._backoff.healthy_after else failures + 1
             self._listening.clear()
-            code = self._process.returncode if self._process is not None else None
+            code = self.ended_with = self._process.returncode if self._process is not None else None
             _log.warning("host %s ended with code %s; it is restarted", self.module, code)
             await self._end(0.0)
+            if self._on_ended is not None:
+                self._on_ended(self)
             await asyncio.sleep(self._backoff.delay(failures))
             self.restarts += 1
             try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import math
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,6 +18,20 @@ T = TypeVar("T")
 
 class CallerLeft(Exception):
     """The caller has closed the connection; nobody reads an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A request whose caller is known, with its whole body."""
+
+    scope: Scope
+    body: bytes
+    send: Send
+    request_id: str
+
+
+Route = Callable[[Incoming], Coroutine[Any, Any, None]]
+"""Answers a request. It is cancelled when the caller leaves."""
 
 
 def header(scope: Scope, name: bytes) -> str | None:
@@ -73,6 +89,8 @@ async def send_json(send: Send, body: bytes, request_id: str, status: int = 200,
 
 async def send_error(send: Send, error: ByomError, request_id: str, *extra: tuple[bytes, bytes]) -> None:
     """An error in OpenAI's form."""
+    if error.retry_after is not None:
+        extra = (*extra, (b"retry-after", str(max(1, math.ceil(error.retry_after))).encode()))
     await send_json(send, msgspec.json.encode(error.body()), request_id, error.status, *extra)
 
 

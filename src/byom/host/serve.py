@@ -12,6 +12,9 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import uvicorn
 
@@ -22,12 +25,28 @@ _MAX_TOKEN = 4096
 _FORCE_AFTER = 3.0
 
 
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """PEM files: the certificate with its chain, and its private key where that is not in the same file."""
+
+    certificate: Path
+    key: Path | None = None
+
+
+def _announce(port: int) -> None:
+    sys.stdout.write(json.dumps({"port": port}) + "\n")
+    sys.stdout.flush()
+
+
 class _AnnouncingServer(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[int], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started and sockets:
-            sys.stdout.write(json.dumps({"port": sockets[0].getsockname()[1]}) + "\n")
-            sys.stdout.flush()
+            self._on_ready(sockets[0].getsockname()[1])
 
 
 def read_token(from_stdin: bool) -> str | None:
@@ -37,21 +56,49 @@ def read_token(from_stdin: bool) -> str | None:
     """
     if not from_stdin:
         return os.environ.pop(TOKEN_VARIABLE, None)
-    line = b""
-    # Byte by byte: what follows the line is for whoever watches for the end of input.
-    while (char := os.read(0, 1)) not in (b"", b"\n"):
-        line += char
-        if len(line) > _MAX_TOKEN:
-            raise ValueError(f"the token on standard input is longer than {_MAX_TOKEN} bytes")
-    token = line.decode("ascii").strip()
+    token = read_line(_MAX_TOKEN).decode("ascii").strip()
     if not token:
         raise ValueError("there is no token on standard input")
     return token
 
 
-def serve(app: HostApp, host: str, port: int, *, follow_stdin: bool = True) -> None:
-    """Serves until it is signalled or, with ``follow_stdin``, until standard input ends."""
-    listening = socket.create_server((host, port), backlog=2048)
+_unread = bytearray()
+
+
+def read_line(longest: int) -> bytes:
+    """The next line of standard input, without its end. Raises ValueError where it is longer.
+
+    What is read beyond it is kept for the next line; nothing else may read standard input but `serve`.
+    """
+    while b"\n" not in _unread:
+        data = os.read(0, 65536)
+        if not data:
+            break
+        _unread.extend(data)
+        if len(_unread) > longest + 65536:
+            break
+    line, _, rest = bytes(_unread).partition(b"\n")
+    _unread[:] = rest
+    if len(line) > longest:
+        raise ValueError(f"a line on standard input is longer than {longest} bytes")
+    return line
+
+
+def serve(
+    app: HostApp,
+    host: str,
+    port: int,
+    *,
+    follow_stdin: bool = True,
+    tls: Tls | None = None,
+    on_ready: Callable[[int], None] | None = None,
+) -> None:
+    """Serves until it is signalled or, with ``follow_stdin``, until standard input ends.
+
+    ``on_ready`` gets the port, instead of the line. Raises OSError where it cannot listen, or has no certificate.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.create_server((host.strip("[]"), port), family=family, backlog=2048)
     config = uvicorn.Config(
         app,
         http="httptools",
@@ -63,8 +110,10 @@ def serve(app: HostApp, host: str, port: int, *, follow_stdin: bool = True) -> N
         proxy_headers=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=5,
+        ssl_certfile=tls.certificate if tls is not None else None,
+        ssl_keyfile=tls.key if tls is not None else None,
     )
-    server = _AnnouncingServer(config)
+    server = _AnnouncingServer(config, on_ready or _announce)
     if follow_stdin:
         threading.Thread(target=_follow_stdin, args=(server,), name="stdin", daemon=True).start()
     server.run(sockets=[listening])

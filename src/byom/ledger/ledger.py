@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
@@ -15,6 +15,7 @@ from byom.errors import Unavailable
 from byom.ledger.database import async_url, sqlite_path
 from byom.ledger.postgres_sink import PostgresSink
 from byom.ledger.queries import By, LedgerQueries
+from byom.ledger.recent import recent
 from byom.ledger.reports import CallFilter, CallPage, Traffic, UsageLine
 from byom.ledger.retention import delete_before
 from byom.ledger.row import Row
@@ -194,6 +195,11 @@ class Ledger:
         """See `LedgerQueries.traffic`."""
         await self.flush()
         return await self.queries.traffic(since)
+
+    async def recent(self, models: Sequence[str]) -> dict[str, list[bool]]:
+        """See `recent.recent`. Includes what was appended just now."""
+        await self.flush()
+        return await recent(self.engine, models)
 
     async def delete_before(self, before: int) -> int:
         """See `retention.delete_before`."""

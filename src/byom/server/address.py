@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 import ssl
 from typing import TYPE_CHECKING
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from byom.settings import Settings
 
 FREE_PORT_TRIES = 20
+_SELF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared only
+"""Addresses that mean all interfaces, and how this machine calls itself then."""
+_FAR = {False: (socket.AF_INET, "192.0.2.1"), True: (socket.AF_INET6, "2001:db8::1")}
+"""Addresses of documentation, which nobody has."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -35,8 +40,35 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def url_of(settings: Settings, listening: socket.socket) -> str:
-    port = listening.getsockname()[1]
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - compared only
+    """For programs on this machine."""
+    return _url(settings, _SELF.get(settings.host.strip("[]"), settings.host), listening.getsockname()[1])
+
+
+def everywhere(settings: Settings) -> bool:
+    """Whether it listens on all interfaces of this machine."""
+    return settings.host.strip("[]") in _SELF
+
+
+def url_for_others(settings: Settings, port: int) -> str | None:
+    """For programs on other machines, by this machine's own address: a guess, which a port of a container or a router
+    in between makes wrong. ``None`` where it only reaches itself.
+    """
+    address = _outward(*_FAR[settings.host.strip("[]") == "::"]) or _outward(*_FAR[False])
+    return None if address is None else _url(settings, address, port)
+
+
+def _outward(family: socket.AddressFamily, far: str) -> str | None:
+    """The address from which packets to far away are sent. Connecting a datagram socket sends none."""
+    with socket.socket(family, socket.SOCK_DGRAM) as trial:
+        try:
+            trial.connect((far, 9))
+        except OSError:
+            return None
+        address = str(trial.getsockname()[0])
+    return None if ipaddress.ip_address(address.partition("%")[0]).is_loopback else address
+
+
+def _url(settings: Settings, host: str, port: int) -> str:
     if ":" in host and not host.startswith("["):
         host = f"[{host}]"
     return f"{'https' if settings.ssl_certfile else 'http'}://{host}:{port}"

@@ -1,13 +1,14 @@
 """The one ASGI application of a hub: which path belongs to whom.
 
-The management API is imported with the first request that needs it: a hub that only forwards calls starts faster and
-stays smaller without it.
+The management API and the dialects are imported with the first request that needs them: a hub that only forwards calls
+starts faster and stays smaller without them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
+import functools
+from collections.abc import Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,6 +19,7 @@ from byom.gateway import answers
 from byom.gateway.asgi import GatewayApp
 from byom.gateway.http.head import RequestHead
 from byom.server import metrics
+from byom.server.identity import header_line
 
 if TYPE_CHECKING:
     from byom.gateway.asgi import Receive, Scope, Send
@@ -28,12 +30,13 @@ READING = ("GET", "HEAD", "OPTIONS")
 
 
 class HubApp:
-    """``/v1`` gateway, ``/api`` management, ``/livez`` ``/readyz`` ``/metrics`` operation, ``/`` an index."""
+    """``/v1`` gateway, ``/api`` management, the paths of the dialects, ``/livez`` ``/readyz`` ``/metrics`` operation,
+    ``/`` an index."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._gateway = GatewayApp(hub.gateway)
-        self._api: Any = None
+        self._made: dict[str, Any] = {}
         self._building = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,26 +47,34 @@ class HubApp:
             await send({"type": "websocket.close", "code": 1008, "reason": "WebSocket is not served here"})
             return
         path = scope["path"]
+        if path.startswith("//"):
+            # Clients that put a path behind an address with a slash at its end.
+            path = scope["path"] = "/" + path.lstrip("/")
+            scope.pop("raw_path", None)
         request_id = _header(scope, b"x-request-id")
         try:
             self._hub.check_origin(_header(scope, b"host"), _header(scope, b"origin"))
             if path.startswith("/v1/"):
                 await self._gateway(scope, receive, send)
             elif path == "/api" or path.startswith("/api/"):
-                api = await self._management()
+                api = await self._part("api")
                 await api(scope, receive, send if scope["method"] in READING else self._spreading(send))
+            elif (dialect := _dialect_of(path)) is not None:
+                await (await self._part(dialect))(scope, receive, send)
             else:
                 await self._own(scope, path, send)
         except ByomError as error:
             headers = answers.error_headers(error, request_id or self._hub.gateway.new_id())
             await _respond(send, error.status, headers, answers.error_body(error))
 
-    async def _management(self) -> Any:
-        if self._api is None:
+    async def _part(self, name: str) -> Any:
+        """The management API or a dialect, made with the first request for it."""
+        if name not in self._made:
             async with self._building:
-                if self._api is None:
-                    self._api = await asyncio.get_running_loop().run_in_executor(None, _create_api, self._hub)
-        return self._api
+                if name not in self._made:
+                    make = functools.partial(_PARTS[name], self._hub)
+                    self._made[name] = await asyncio.get_running_loop().run_in_executor(None, make)
+        return self._made[name]
 
     def _spreading(self, send: Send) -> Send:
         """A change holds in every process of the hub before its answer says so."""
@@ -85,7 +96,8 @@ class HubApp:
         if scope["method"] not in ("GET", "HEAD"):
             raise MethodNotAllowed(f"{path} takes GET.")
         if path == "/livez":
-            await _respond(send, 200, answers.JSON, b'{"status":"ok"}')
+            headers = answers.JSON + header_line(hub.settings.home, hub.started_at)
+            await _respond(send, 200, headers, b'{"status":"ok"}')
         elif path == "/readyz":
             problems = await hub.all_problems()
             body = {"status": "ok" if not problems else "unavailable", "problems": problems}
@@ -113,6 +125,40 @@ def _create_api(hub: Hub) -> Any:
     from byom.server.api.application import create_api
 
     return create_api(hub)
+
+
+def _create_dataiku(hub: Hub) -> Any:
+    from byom.server.dialects.dataiku import create
+
+    return create(hub)
+
+
+def _create_agentstudio(hub: Hub) -> Any:
+    from byom.server.dialects.agentstudio import create
+
+    return create(hub)
+
+
+_PARTS: dict[str, Callable[[Hub], Any]] = {
+    "api": _create_api,
+    "dataiku": _create_dataiku,
+    "agentstudio": _create_agentstudio,
+}
+_DIALECTS = (
+    ("/dip/publicapi/", "dataiku"),
+    ("/public/api/", "dataiku"),
+    ("/agentstudio/", "agentstudio"),
+    ("/generate", "agentstudio"),
+    ("/health", "agentstudio"),
+)
+
+
+def _dialect_of(path: str) -> str | None:
+    """Which system's clients know this path."""
+    for beginning, name in _DIALECTS:
+        if path == beginning or (path.startswith(beginning) and beginning.endswith("/")):
+            return name
+    return None
 
 
 def _header(scope: Scope, name: bytes) -> str:

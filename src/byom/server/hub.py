@@ -19,15 +19,25 @@ from byom.limits.local import LocalLimiter
 from byom.server import metrics, spending
 from byom.server.app import HubApp
 from byom.server.builtin_target import builtin_target
-from byom.server.measures import together
+from byom.server.catalog_source import CatalogSource
+from byom.server.code_hosts import CodeHosts
+from byom.server.launching.catalog_weights import CatalogWeights
+from byom.server.launching.keeper import Keeper
+from byom.server.launching.launching import Launching
+from byom.server.measures import merge, together
 from byom.server.origins import allowed_hosts, check_origin
+from byom.server.retention import keep_days
 from byom.settings import is_loopback
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from byom.catalog.snapshot import Snapshot
     from byom.ledger.ledger import Gauges
     from byom.limits.local import Past
     from byom.limits.remote import RemoteLimiter
+    from byom.server.host_state import CodeKeeper
+    from byom.server.launching.weights_keeper import WeightsKeeper
     from byom.server.siblings import Siblings
     from byom.settings import Settings
     from byom.types.limits import Scope
@@ -38,13 +48,17 @@ BUILTIN = "builtin"
 WATCH_SECONDS = 0.5
 WAKE_SECONDS = 10.0
 """The longest that a call waits for the process of its model to start."""
+KEPT = frozenset({"code", "weights"})
+"""Kinds of connections whose processes are kept in step with the catalog."""
+TELL_SECONDS = 3.0
+"""The longest that the answer to a change waits for the processes that it concerns."""
 
 
 class Hub:
     """One process's hub. Everything belongs to the event loop that `start` runs on.
 
-    ``siblings``: the other processes, where this is one of several that are one hub together. Limits and the built-in
-    models are then kept by the process that started them all.
+    ``siblings``: the other processes, where this is one of several that are one hub together. Limits, the built-in
+    models and the processes of code are then kept by the process that started them all. ``url``: where it is served.
     """
 
     catalog: Catalog
@@ -52,11 +66,16 @@ class Hub:
     limiter: LocalLimiter | RemoteLimiter
     gateway: Gateway
     app: HubApp
+    code: CodeKeeper
+    """Keeps the processes of connections whose models are code."""
+    weights: WeightsKeeper
+    """Keeps the engines of launched models."""
 
     def __init__(
-        self, settings: Settings, *, siblings: Siblings | None = None, started_at: float | None = None
+        self, settings: Settings, *, siblings: Siblings | None = None, started_at: float | None = None, url: str = ""
     ) -> None:
         self.settings = settings
+        self.url = url
         self.started_at = started_at if started_at is not None else time.time()
         self.leaving = False
         """The hub is about to stop: it is not to be given calls, though it still takes those that come."""
@@ -64,9 +83,16 @@ class Hub:
         self.local_only = is_loopback(settings.host)
         self._hosts = allowed_hosts(settings)
         self._builtin: ChildHost | None = None
+        self._own_code: CodeHosts | None = None
+        self._own_weights: Keeper | None = None
+        self.launching = Launching(self)
+        self._telling: set[asyncio.Task[None]] = set()
         self._waking = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._unsubscribe: Callable[[], None] | None = None
+        self._no_code: Callable[[], None] | None = None
+        self._kept: frozenset[str] = frozenset()
+        self._told_revision = -1
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -105,28 +131,41 @@ class Hub:
             loop.create_task(self.catalog.watch(), name="catalog watch"),
             loop.create_task(self._watch(), name="hub watch"),
         ]
+        self.gateway.wake = self.wake
+        if self.settings.ledger_days and (self._siblings is None or self._siblings.worker == 0):
+            forgetting = keep_days(self.ledger, self.settings.ledger_days)
+            self._tasks.append(loop.create_task(forgetting, name="retention of the ledger"))
         if self._siblings is not None:
             self.gateway.ownership.tell = self._siblings.owned
+            self.code = self._siblings.code
+            self.weights = self._siblings.weights
         else:
             # What another process does for a hub with siblings.
             assert isinstance(self.limiter, LocalLimiter)
             self._builtin = ChildHost("byom.host.builtin", on_ready=self._builtin_ready)
-            self.gateway.wake = self.wake
+            self.code = self._own_code = CodeHosts(CatalogSource(self.catalog, self.url), self.logs)
+            source = CatalogWeights(self.catalog, self.gateway)
+            # A hub that is not served lives as long as one command: it loads what that asks for.
+            self.weights = self._own_weights = Keeper(source, self.settings.home, restore=bool(self.url))
             self._tasks.append(loop.create_task(self._restore_limits(self.limiter), name="limits of before"))
+        self._no_code = self.catalog.subscribe(self._catalog_changed)
+        self._catalog_changed(self.catalog.snapshot)
 
     async def stop(self, drain_seconds: float) -> None:
         """Take no more calls, let those under way end for at most ``drain_seconds``, and let go of everything."""
         stopped = await self.gateway.drain(drain_seconds)
         if stopped:
             log.warning("%d calls were stopped before their end", stopped)
-        if self._unsubscribe is not None:
-            self._unsubscribe()
-        for task in self._tasks:
+        for unsubscribe in (self._unsubscribe, self._no_code):
+            if unsubscribe is not None:
+                unsubscribe()
+        for task in (*self._tasks, *self._telling):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._telling, return_exceptions=True)
         self.gateway.close()
-        if self._builtin is not None:
-            await self._builtin.stop()
+        await self.launching.stop()
+        children = (self._builtin, self._own_code, self._own_weights)
+        await asyncio.gather(*(child.stop() for child in children if child is not None))
         self._note_seen()
         await self.ledger.stop()
         await self.catalog.close()
@@ -166,6 +205,12 @@ class Hub:
         parts = [metrics.measures(self)] if self._siblings is None else await self._siblings.measures()
         return metrics.text(parts)
 
+    async def circuits(self) -> dict[str, str]:
+        """Of each connection that was used: closed, half-open or open, the worst of all processes."""
+        if self._siblings is None:
+            return dict(self.gateway.circuits())
+        return merge(await self._siblings.measures()).circuits
+
     async def calls_under_way(self) -> list[dict[str, Any]]:
         """See `Gateway.live`."""
         if self._siblings is None:
@@ -180,6 +225,8 @@ class Hub:
         """Have every process of the hub use the catalog as it is now."""
         if self._siblings is not None:
             await self._siblings.spread()
+        if self._kept:
+            await self._tell_keepers(self._kept)
 
     # -- the parts in step
 
@@ -190,16 +237,54 @@ class Hub:
     def _builtin_ready(self, child: ChildHost) -> None:
         self.use_builtin(builtin_target(child))
 
+    @property
+    def logs(self) -> Path:
+        """Folder of what the processes of connections write."""
+        return self.settings.home / "logs"
+
+    def _catalog_changed(self, _: Snapshot) -> None:
+        before, self._kept = self._kept, KEPT.intersection(row.kind for row in self.catalog.state.connections.values())
+        revision = self.catalog.state.revision
+        if (before or self._kept) and revision != self._told_revision:
+            self._told_revision = revision
+            task = asyncio.ensure_future(self._tell_keepers(before | self._kept))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
+    async def _tell_keepers(self, kinds: frozenset[str]) -> None:
+        try:
+            async with asyncio.timeout(TELL_SECONDS):
+                if "code" in kinds:
+                    await self.code.changed()
+                if "weights" in kinds:
+                    await self.weights.changed()
+        except TimeoutError:
+            log.warning("the processes of models do not know of a change yet: they take long")
+        except Unavailable as error:
+            log.warning("the processes of models do not know of a change yet: %s", error)
+
     async def wake(self, connection: str) -> None:
-        """Start the process of a connection that a call wants: the built-in models cost nothing until then."""
-        if connection != BUILTIN or self._builtin is None:
+        """Start the process of a connection that a call wants: what is not used costs nothing.
+
+        Raises `Unavailable` when it does not start.
+        """
+        row = self.catalog.state.connection(connection)
+        if row is not None and row.kind == "code":
+            await self.code.wake(connection)
+        elif row is not None and row.kind == "weights":
+            await self.weights.wake(connection)
+        elif connection == BUILTIN and self._builtin is not None:
+            await self._wake_builtin(self._builtin)
+        else:
             raise Unavailable(
                 f"The connection {connection!r} is not running now.", code="model_not_running", retry_after=1.0
             )
+
+    async def _wake_builtin(self, builtin: ChildHost) -> None:
         async with self._waking:
             try:
-                await self._builtin.start()
-                await self._builtin.wait_until_running(WAKE_SECONDS)
+                await builtin.start()
+                await builtin.wait_until_running(WAKE_SECONDS)
             except (HostStartError, TimeoutError) as error:
                 log.error("the built-in models did not start: %s", error)
                 raise Unavailable("The built-in models did not start; the hub's log says why.") from error

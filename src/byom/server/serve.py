@@ -55,10 +55,10 @@ async def _serve(settings: Settings, listening: socket.socket, on_ready: Callabl
     from byom.server.hub import Hub
 
     stopping = asyncio.Event()
-    hub = Hub(settings)
+    address = url_of(settings, listening)
+    hub = Hub(settings, url=address)
     await hub.start()
     front = Front(hub)
-    address = url_of(settings, listening)
     record = settings.home / "hub.json"
     try:
         await front.listen(listening)
@@ -76,9 +76,9 @@ async def _serve_with_workers(settings: Settings, held: socket.socket, on_ready:
     from byom.server.supervisor import Supervisor
 
     stopping = asyncio.Event()
-    supervisor = Supervisor(settings, port=held.getsockname()[1])
-    stop_on_signals(stopping, supervisor.kill)
     address = url_of(settings, held)
+    supervisor = Supervisor(settings, port=held.getsockname()[1], url=address)
+    stop_on_signals(stopping, supervisor.kill)
     record = settings.home / "hub.json"
     try:
         if await supervisor.start(stopping):

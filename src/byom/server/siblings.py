@@ -1,9 +1,9 @@
 """What a hub of several processes is to each of them. A hub of one process has no siblings.
 
-One for all of them: limits and budgets, the built-in models, figures, the views of calls under way, changes of the
-catalog, who owns what at an upstream. Each process has its own: connections to upstreams, the state of circuits, the
-response cache, and the idempotency keys it has seen, so that a repeated call that reaches another process is made
-again. A caller that keeps its connection stays with one process.
+One for all of them: limits and budgets, the built-in models, the processes of code, engines, figures, the views of calls under
+way, changes of the catalog, who owns what at an upstream. Each process has its own: connections to upstreams, the state
+of circuits, the response cache, and the idempotency keys it has seen, so that a repeated call that reaches another
+process is made again. A caller that keeps its connection stays with one process.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from byom.ledger.ledger import Gauges
     from byom.limits.remote import RemoteLimiter
+    from byom.server.host_state import CodeKeeper
+    from byom.server.launching.weights_keeper import WeightsKeeper
     from byom.server.measures import Measures
 
 
@@ -41,6 +43,14 @@ class Siblings(Protocol):
 
     async def spread(self) -> None:
         """Have the others read the catalog now. Returns when they did."""
+
+    @property
+    def code(self) -> CodeKeeper:
+        """The process that keeps the processes of code for all."""
+
+    @property
+    def weights(self) -> WeightsKeeper:
+        """The process that keeps the engines of launched models for all."""
 
     def owned(self, thing: str, user: str) -> None:
         """Tell the others that something at an upstream belongs to this user."""

@@ -15,17 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from byom.catalog.host_document import HostConfiguration
 from byom.errors import ConfigError, Unavailable
 from byom.gateway.figures import Figures
 from byom.host.child import ChildHost, HostStartError
 from byom.limits.authority import Authority
 from byom.limits.local import LocalLimiter
 from byom.server.builtin_target import builtin_target
+from byom.server.code_hosts import CodeHosts
 from byom.server.control import AskFailed, decode, encode
 from byom.server.home import socket_folder
+from byom.server.host_state import HostState
+from byom.server.launching.keeper import Keeper
+from byom.server.launching.remote_keeper import Answer, answer
+from byom.server.launching.worker_source import WorkerSource
 from byom.server.measures import Measures, merge, resident_bytes
 from byom.server.place import Place
-from byom.server.work import GATHERED, Before, Spent, Start
+from byom.server.work import GATHERED, Before, CodePlace, CodeSays, Spent, Start
 
 if TYPE_CHECKING:
     from byom.settings import Settings
@@ -44,15 +50,19 @@ FAILURES = (AskFailed, ConnectionError, TimeoutError)
 class Supervisor:
     """``port``: the one that the workers share, which somebody holds for them."""
 
-    def __init__(self, settings: Settings, *, port: int) -> None:
+    def __init__(self, settings: Settings, *, port: int, url: str = "") -> None:
         self._settings = settings
         self._port = port
+        self._url = url
         self._started_at = time.time()
         self._limiter = LocalLimiter(self._spent)
         self._socket = socket_folder(settings.home) / "limits.sock"
         self._authority = Authority(self._limiter, self._socket)
         self._builtin = ChildHost("byom.host.builtin", on_ready=self._builtin_ready)
         self._target: Target | None = None
+        self._code_targets: dict[str, Target] = {}
+        self._code = CodeHosts(_Workers(self), settings.home / "logs")
+        self._weights = Keeper(WorkerSource(self), settings.home)
         self._places = [self._place(number) for number in range(settings.workers)]
         self._gone = Measures(Figures())
         self._tasks: list[asyncio.Task[None]] = []
@@ -65,6 +75,11 @@ class Supervisor:
                 "spread": self._spread,
                 "owned": self._owned,
                 "leaving": functools.partial(self._leaving, number),
+                "code_changed": self._code_changed,
+                "code_wake": self._code_wake,
+                "code_restart": self._code_restart,
+                "code_states": self._code_states,
+                "weights": self._keep_weights,
             },
         )
 
@@ -89,6 +104,7 @@ class Supervisor:
             await asyncio.gather(starting, told, return_exceptions=True)
         self._tasks += [asyncio.ensure_future(place.keep(self._bring_up, self._ended)) for place in self._places]
         self._tasks.append(asyncio.ensure_future(self._keep_measuring()))
+        self._tasks.append(asyncio.ensure_future(self._restore_launches()))
         return True
 
     async def _start(self) -> None:
@@ -102,7 +118,7 @@ class Supervisor:
         await asyncio.gather(*(place.listen() for place in self._places))
 
     async def _begin(self, place: Place, owners: list[tuple[str, str]] | None = None) -> None:
-        target = self._target
+        target, code = self._target, dict(self._code_targets)
         start = Start(
             settings=self._settings,
             worker=place.number,
@@ -110,11 +126,16 @@ class Supervisor:
             limits=str(self._socket),
             port=self._port,
             builtin=target,
+            code=code,
+            url=self._url,
             owners=owners or [],
         )
         await place.begin(start)
         if self._target != target:
             place.tell("builtin", self._target)
+        for connection in code.keys() | self._code_targets.keys():
+            if code.get(connection) != self._code_targets.get(connection):
+                place.tell("code_place", CodePlace(connection, self._code_targets.get(connection)))
 
     async def _bring_up(self, place: Place) -> None:
         """A process that takes the place of one that ended."""
@@ -135,7 +156,7 @@ class Supervisor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(place.stop(self._settings.drain_seconds) for place in self._places))
         await self._authority.stop()
-        await self._builtin.stop()
+        await asyncio.gather(self._builtin.stop(), self._code.stop(), self._weights.stop())
 
     def kill(self) -> None:
         """End the workers at once."""
@@ -154,6 +175,55 @@ class Supervisor:
         self._target = builtin_target(child)
         for place in self._places:
             place.tell("builtin", self._target)
+
+    # -- the processes of code
+
+    def first_serving(self) -> Place:
+        """A worker that can be asked. Raises `Unavailable`."""
+        for place in self._places:
+            if place.started:
+                return place
+        raise Unavailable("No worker of the hub serves now.", retry_after=1.0)
+
+    def code_listens(self, connection: str, target: Target | None) -> None:
+        """Tell all workers."""
+        if target is None:
+            self._code_targets.pop(connection, None)
+        else:
+            self._code_targets[connection] = target
+        for place in self._places:
+            place.tell("code_place", CodePlace(connection, target))
+
+    async def _code_changed(self, _: msgspec.Raw) -> None:
+        # The first worker says so while it starts, when it cannot be asked yet; those after it say so again.
+        if any(place.started for place in self._places):
+            await self._code.changed()
+
+    async def _code_wake(self, body: msgspec.Raw) -> None:
+        await self._code.wake(decode(body, str))
+
+    async def _code_restart(self, body: msgspec.Raw) -> HostState:
+        return await self._code.restart(decode(body, str))
+
+    async def _code_states(self, _: msgspec.Raw) -> dict[str, HostState]:
+        return await self._code.states()
+
+    # -- the engines of launched models
+
+    async def _keep_weights(self, body: msgspec.Raw) -> Answer:
+        return await answer(self._weights, body)
+
+    async def _restore_launches(self) -> None:
+        try:
+            await self._weights.changed()
+        except Unavailable as error:
+            log.warning("what was launched is loaded with the first call: %s", error)
+
+    async def ask_serving(self, method: str, body: Any = None) -> list[msgspec.Raw]:
+        """The answers of all workers that serve and answer in time."""
+        places = self._serving()
+        answers = await asyncio.gather(*(_or_none(one.ask(method, body, timeout=ANSWER_SECONDS)) for one in places))
+        return [one for one in answers if one is not None]
 
     # -- the limits
 
@@ -234,6 +304,27 @@ class Supervisor:
 
     async def _leaving(self, number: int, _: msgspec.Raw) -> None:
         self._places[number].ready = False
+
+
+class _Workers:
+    """A `byom.server.code_hosts.Source`: the workers have the catalog."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+
+    async def configurations(self) -> list[HostConfiguration]:
+        try:
+            answer = await self._supervisor.first_serving().ask("code", timeout=READ_SECONDS)
+        except FAILURES as error:
+            raise Unavailable("No worker says what code there is to run.", retry_after=1.0) from error
+        found: list[HostConfiguration] = decode(answer, list[HostConfiguration])
+        return found
+
+    async def code_says(self, connection_id: str, models: list[dict[str, Any]]) -> None:
+        await self._supervisor.first_serving().ask("code_says", CodeSays(connection_id, models), timeout=READ_SECONDS)
+
+    def publish(self, connection: str, target: Target | None) -> None:
+        self._supervisor.code_listens(connection, target)
 
 
 async def _or_none(asking: Awaitable[Any]) -> msgspec.Raw | None:

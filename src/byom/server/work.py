@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from byom.limits.local import Past
@@ -24,8 +26,26 @@ class Start(msgspec.Struct, kw_only=True):
     """Path of the socket of the limits' authority."""
     port: int
     builtin: Target | None = None
+    code: dict[str, Target] = {}
+    """Where the processes of code listen, by connection."""
+    url: str = ""
+    """Of the hub."""
     owners: list[tuple[str, str]] = []
     """Things at upstreams and whose they are, as the other workers know."""
+
+
+class CodePlace(msgspec.Struct):
+    """Where the process of a connection listens now; ``target`` is ``None`` while it does not."""
+
+    connection: str
+    target: Target | None
+
+
+class CodeSays(msgspec.Struct):
+    """What the code of a connection says of its models."""
+
+    connection_id: str
+    models: list[dict[str, Any]]
 
 
 class Before(msgspec.Struct):

@@ -17,18 +17,24 @@ from typing import Any
 
 import msgspec
 
+from byom.catalog.host_document import HostConfiguration
 from byom.errors import ConfigError, Unavailable
 from byom.ledger.ledger import Gauges
 from byom.limits.remote import RemoteLimiter
 from byom.server import metrics
 from byom.server.address import share
+from byom.server.catalog_source import CatalogSource
 from byom.server.control import AskFailed, Channel, decode
 from byom.server.event_loop import runner
 from byom.server.front import Front
 from byom.server.hub import Hub
+from byom.server.launching.catalog_weights import stored
+from byom.server.launching.remote_keeper import keeper_over
+from byom.server.launching.seam import Plan
 from byom.server.logs import set_up_logging
 from byom.server.measures import Measures
-from byom.server.work import Before, Spent, Start
+from byom.server.remote_code import RemoteCode
+from byom.server.work import Before, CodePlace, CodeSays, Spent, Start
 from byom.types.target import Target
 
 log = logging.getLogger("byom.server")
@@ -46,6 +52,8 @@ class Team:
         self._channel = channel
         self.worker = worker
         self.limiter = limiter
+        self.code = RemoteCode(channel)
+        self.weights = keeper_over(channel)
 
     async def _gather(self, what: str, kind: Any) -> list[Any]:
         """Of every worker. Raises `Unavailable` when the supervisor does not answer."""
@@ -94,6 +102,11 @@ class Worker:
             "listen": self.listen,
             "stop": self.stop,
             "builtin": self.builtin,
+            "code": self.code,
+            "code_place": self.code_place,
+            "code_says": self.code_says,
+            "plans": self.plans,
+            "activity": self.activity,
             "before": self.before,
             "flush": self.flush,
             "spent": self.spent,
@@ -114,12 +127,14 @@ class Worker:
         limiter = RemoteLimiter(Path(start.limits))
         await limiter.start()
         self._team = Team(self.channel, start.worker, limiter)
-        self._hub = Hub(start.settings, siblings=self._team, started_at=start.started_at)
+        self._hub = Hub(start.settings, siblings=self._team, started_at=start.started_at, url=start.url)
         await self._hub.start()
         for thing, user in start.owners:
             self._hub.gateway.ownership.learn(thing, user)
         if start.builtin is not None:
             self._hub.use_builtin(start.builtin)
+        for connection, target in start.code.items():
+            self._hub.catalog.set_runtime_target(connection, target)
         self._front = Front(self._hub)
 
     async def listen(self, _: msgspec.Raw) -> None:
@@ -158,6 +173,24 @@ class Worker:
 
     async def builtin(self, body: msgspec.Raw) -> None:
         self._hub.use_builtin(decode(body, Target))
+
+    async def code(self, _: msgspec.Raw) -> list[HostConfiguration]:
+        return await CatalogSource(self._hub.catalog, self._hub.url).configurations()
+
+    async def code_place(self, body: msgspec.Raw) -> None:
+        place: CodePlace = decode(body, CodePlace)
+        self._hub.catalog.set_runtime_target(place.connection, place.target)
+
+    async def code_says(self, body: msgspec.Raw) -> None:
+        said: CodeSays = decode(body, CodeSays)
+        await self._hub.catalog.code_says(said.connection_id, said.models)
+
+    async def plans(self, _: msgspec.Raw) -> list[Plan]:
+        return stored(self._hub.catalog)
+
+    async def activity(self, body: msgspec.Raw) -> dict[str, tuple[int, float | None]]:
+        """Calls under way in this process, and the seconds since the last one ended, by connection."""
+        return {name: self._hub.gateway.activity(name) for name in decode(body, list[str])}
 
     async def before(self, _: msgspec.Raw) -> Before:
         calls = await self._hub.calls_of_before()

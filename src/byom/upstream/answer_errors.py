@@ -45,15 +45,41 @@ _BY_STATUS: dict[int, type[ByomError]] = {
     529: UpstreamOverloaded,
 }
 _MAX_MESSAGE = 600
-_KEYS = re.compile(r"\b(sk|hf|gsk|xai|pk|key)[-_][A-Za-z0-9_-]{8,}\b|\b(?i:bearer)\s+[^\s\"']{8,}")
+_KEYS = re.compile(r"\b(?:sk|hf|gsk|xai|pk|key)[-_][A-Za-z0-9_-]{8,}\b|\b(?i:bearer)\s+([^\s\"']{8,})")
+_PLACEHOLDER = re.compile(
+    r"""<[^>]*>|\$\{?\w+\}?|\{\w+\}              # <key>, $KEY, {api_key}
+    |[a-z_-]{0,12}(?:…|\.{3})                   # sk-byom-…
+    |(?i:(?:[a-z]+[-_])?your(?:[-_][a-z]+)+)    # sk-your-key-here
+    |[A-Z]+(?:_[A-Z]+)+                         # API_KEY
+    |(?i:authentication|authorization|credentials)
+    |key(?:[-_][a-z]+)+                         # key_not_found, key-value-store
+    """,
+    re.VERBOSE,
+)
+"""What stands in instructions where a key would: it is no secret, and without it nobody knows what to type."""
+_SHORT_SECRET = 8
+"""Characters up to which a secret may be a part of ordinary words."""
 
 
 def redacted(text: str, secret: str | None = None) -> str:
-    """The text without the given secret and without anything that looks like a key."""
+    """The text without the given secret and without anything that looks like a key; placeholders for one stay."""
     if secret:
         for part in {secret, secret.removeprefix("Bearer ")}:
-            text = text.replace(part, "[redacted]")
-    return _KEYS.sub("[redacted]", text)
+            text = _without(text, part)
+    return _KEYS.sub(_shown, text)
+
+
+def _without(text: str, secret: str) -> str:
+    if len(secret) > _SHORT_SECRET:
+        return text.replace(secret, "[redacted]")
+    return re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "[redacted]", text)
+
+
+def _shown(match: re.Match[str]) -> str:
+    """What stays of something that looks like a key: all of it when it only stands for one."""
+    said = match[1] or match[0]
+    forms = (said, said.rstrip(".,;:!?)]}"))  # dots may be a part of it, or end the sentence
+    return match[0] if any(_PLACEHOLDER.fullmatch(form) for form in forms) else "[redacted]"
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:

@@ -18,6 +18,7 @@ from byom.upstream.url import Endpoint
 Code = Literal[
     "invalid_url",
     "invalid_key",
+    "itself",
     "denied",
     "dns",
     "refused",

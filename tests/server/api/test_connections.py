@@ -40,7 +40,7 @@ async def test_a_server_is_checked_and_saved_with_the_path_that_works(
     route = hub.catalog.snapshot.routes["one"]
     assert (route.target.authorization, route.target.base_path) == (f"Bearer {KEY}", "/v1")
     assert (await admin.get("/api/connections")).json()["data"][1] == made["connection"]
-    assert (await admin.get("/api/connections/lab")).json() == made["connection"]
+    assert (await admin.get("/api/connections/lab")).json() == {**made["connection"], "host": None}
 
 
 async def test_all_models_that_a_server_lists_are_added_under_free_names(
@@ -110,6 +110,26 @@ async def test_nothing_is_saved_when_a_models_name_is_taken(
     answer = await local_admin.post("/api/connections", json=new(upstream, models=["one", "two"]))
     assert_error(answer, 409, "conflict")
     assert local.catalog.snapshot.version == before
+
+
+async def test_a_model_gets_another_name_where_the_servers_is_taken(
+    hub: SmallHub, admin: httpx2.AsyncClient, upstream: FakeUpstream
+) -> None:
+    await admin.post("/api/models", json={"name": "two", "connection": "builtin"})
+    refused = await admin.post("/api/connections", json=new(upstream, models=["one", {"id": "two", "name": "two"}]))
+    assert_error(refused, 409, "conflict")
+    told = refused.json()["error"]
+    assert told["details"] == {"model": "two", "name": "two", "owner": "builtin", "free": "lab/two"}
+    advised = ["one", {"id": "two", "name": told["details"]["free"]}]
+    made = (await admin.post("/api/connections", json=new(upstream, models=advised))).json()
+    assert [(one["name"], one["upstream_model"]) for one in made["models"]] == [("one", "one"), ("lab/two", "two")]
+    more = await admin.post("/api/connections/lab/models", json={"models": ["one", {"id": "one", "name": "uno"}]})
+    assert ([one["name"] for one in more.json()["models"]], more.json()["skipped"]) == (["uno"], ["one"])
+    everything = (await admin.post("/api/connections/lab/models", json={"models": "all"})).json()
+    assert [one["name"] for one in everything["models"]] == ["org/three"]
+    assert hub.catalog.snapshot.routes["uno"].upstream_model == "one"
+    unknown = await admin.post("/api/connections/lab/models", json={"models": [{"id": "onee", "name": "x"}]})
+    assert_error(unknown, 422, "unknown_model")
 
 
 async def test_a_taken_name_is_told_before_anything_is_sent(

@@ -15,10 +15,11 @@ from byom import __version__
 from byom.catalog import forms, records
 from byom.catalog import snapshot as snapshots
 from byom.ledger.row import Row
+from byom.server import host_state
 from byom.server.api.application import create_api
 from byom.server.api.csv_table import csv_response
 from byom.server.api.money import dollars
-from byom.server.api.schemas import call, connection, hub, key, model, policies, price, settings, user
+from byom.server.api.schemas import call, code, connection, hub, key, model, policies, price, settings, user
 from byom.types import limits, target
 from tests.server.api.conftest import SmallHub
 from tests.server.api.test_access import assert_error
@@ -149,8 +150,10 @@ async def test_the_documentation_page_takes_nothing_from_elsewhere(local: SmallH
 
 
 def test_a_hub_that_only_forwards_calls_does_not_load_fastapi() -> None:
-    code = "import sys, byom.server.hub; print([m for m in sys.modules if m.split('.')[0] in ('fastapi', 'pydantic')])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    program = (
+        "import sys, byom.server.hub; print([m for m in sys.modules if m.split('.')[0] in ('fastapi', 'pydantic')])"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert found.stdout.strip() == "[]"
 
 
@@ -170,7 +173,7 @@ async def test_no_schema_of_an_answer_has_a_field_for_a_secret(local: SmallHub) 
         schemas = (await nobody.get("/api/openapi.json")).json()["components"]["schemas"]
     assert document.state.hub is local
     secret = {name for name, one in schemas.items() for part in one.get("properties", {}).items() if _is_secret(*part)}
-    assert secret == {"ConnectionIn", "ConnectionPatch", "CheckIn"}
+    assert secret == {"ConnectionIn", "ConnectionPatch", "CheckIn", "CodeIn", "CredentialIn", "Login"}
 
 
 def _is_secret(name: str, part: dict[str, object]) -> bool:
@@ -179,7 +182,7 @@ def _is_secret(name: str, part: dict[str, object]) -> bool:
 
 PAIRS: list[tuple[type[msgspec.Struct], type[BaseModel], set[str]]] = [
     (records.Connection, connection.Connection, set()),
-    (records.Model, model.Model, set()),
+    (records.Model, model.Model, {"state"}),
     (records.PriceShown, model.PriceShown, set()),
     (records.User, user.User, set()),
     (records.Key, key.Key, set()),
@@ -193,8 +196,11 @@ PAIRS: list[tuple[type[msgspec.Struct], type[BaseModel], set[str]]] = [
      {"base_path", "check", "save_anyway", "allow_spend", "check_timeout", "probe", "models"}),
     (forms.ConnectionForm, connection.ConnectionPatch,
      {"base_path", "kind", "check", "save_anyway", "allow_spend", "check_timeout"}),
-    (forms.ModelForm, model.ModelIn, set()),
-    (forms.ModelForm, model.ModelPatch, set()),
+    (forms.ModelForm, model.ModelIn, {"options"}),
+    (forms.ModelForm, model.ModelPatch, {"options"}),
+    (records.Preset, code.Preset, set()),
+    (records.Credential, code.Credential, set()),
+    (host_state.HostState, code.HostState, set()),
     (forms.UserForm, user.UserIn, set()),
     (forms.UserForm, user.UserPatch, set()),
     (forms.KeyForm, key.KeyIn, set()),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from byom.errors import BadRequest, ByomError, PayloadTooLarge
 from byom.gateway.http.head import MAX_HEAD, RequestHead
 from byom.gateway.http.sender import Sender
+from byom.gateway.paths import is_management
 
 if TYPE_CHECKING:
     from byom.gateway.http.listener import Listener
@@ -363,7 +364,7 @@ class Inbound(asyncio.Protocol):
 
 
 def is_gateway(data: bytes) -> bool | None:
-    """Whether a request's first bytes are for a route below ``/v1``; ``None`` while they are too few to tell."""
+    """Whether a request's first bytes are for a route of the gateway; ``None`` while they are too few to tell."""
     space = data.find(b" ", 0, 32)
     if space < 0:
         return None if len(data) < 32 else False
@@ -371,7 +372,11 @@ def is_gateway(data: bytes) -> bool | None:
     if len(target) < 4:
         return None if b"/v1/".startswith(target) else False
     # An answer to HEAD has a length and no body: left to the ASGI server.
-    return target == b"/v1/" and not data.startswith(b"HEAD ")
+    if target != b"/v1/" or data.startswith(b"HEAD "):
+        return False
+    if data.find(b" ", space + 5) < 0 and data.find(b"\n", space + 5) < 0:
+        return None
+    return not is_management(data)
 
 
 def _too_large(limit: int) -> PayloadTooLarge:

@@ -101,9 +101,7 @@ class Served:
     ) -> Union[Embedded, Awaitable[Embedded]]:  # noqa: UP007
         raise NotImplementedError
 
-    def rerank(
-        self, query: str, documents: Sequence[str], context: Context
-    ) -> Union[Ranked, Awaitable[Ranked]]:  # noqa: UP007
+    def rerank(self, query: str, documents: Sequence[str], context: Context) -> Union[Ranked, Awaitable[Ranked]]:  # noqa: UP007
         raise NotImplementedError
 
     def warm_up(self) -> None:

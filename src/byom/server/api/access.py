@@ -1,7 +1,7 @@
 """Who may do what: one layer in front of all routes, which lets nobody in that it does not know.
 
 - ``PUBLIC`` needs no key.
-- ``OPEN_TO_INFERENCE`` may be read with a key of role ``inference``, which sees only what is its own.
+- ``OPEN_TO_INFERENCE`` takes a key of role ``inference``, which sees and changes only what is its own.
 - Everything else, paths that do not exist included, needs a key of role ``admin``.
 
 With ``--no-auth`` whoever calls from this machine is an admin; `byom.server.origins` keeps pages of other sites out.
@@ -18,7 +18,10 @@ from byom.server.api.services import Hub
 from byom.settings import is_loopback
 
 PUBLIC = frozenset({("GET", "/api/docs"), ("GET", "/api/openapi.json")})
-OPEN_TO_INFERENCE = frozenset({("GET", "/api/me"), ("GET", "/api/usage"), ("GET", "/api/calls")})
+OPEN_TO_INFERENCE = frozenset({
+    ("GET", "/api/me"), ("GET", "/api/usage"), ("GET", "/api/calls"), ("GET", "/api/me/credentials"),
+    ("PUT", "/api/me/credentials"), ("DELETE", "/api/me/credentials"),
+})  # fmt: skip
 LOCAL_ACTOR = "local"
 CALLER = "byom.caller"
 """Where the caller is in the scope."""

@@ -20,10 +20,21 @@ from byom.server.api.body_limit import BodyLimit
 from byom.server.api.boundary import Boundary
 from byom.server.api.dependencies import known_query
 from byom.server.api.problems import error_response, of_exception
-from byom.server.api.routes import calls, connections, hub_wide, keys, models, prices, settings, users
+from byom.server.api.routes import (
+    calls,
+    code,
+    connections,
+    credentials,
+    hub_wide,
+    keys,
+    models,
+    prices,
+    settings,
+    users,
+)
 from byom.server.api.services import Hub
 
-ROUTERS = (hub_wide, connections, models, users, keys, prices, settings, calls)
+ROUTERS = (hub_wide, connections, code, models, users, keys, credentials, prices, settings, calls)
 
 
 def create_api(hub: Hub) -> FastAPI:

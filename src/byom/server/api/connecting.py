@@ -17,7 +17,14 @@ from byom.catalog.state import ConnectionRow
 from byom.catalog.transaction import Transaction
 from byom.errors import ConfigError, Conflict, UnprocessableRequest
 from byom.server.api.examination import Candidate, examine, of_form, of_row, of_stored, refuse_broken
-from byom.server.api.schemas.connection import CHECKING, AddModels, Checked, ConnectionIn, ConnectionPatch
+from byom.server.api.schemas.connection import (
+    CHECKING,
+    AddModels,
+    Checked,
+    ConnectionIn,
+    ConnectionPatch,
+    NamedModel,
+)
 from byom.server.api.services import Hub
 from byom.upstream.report import CheckReport
 from byom.upstream.servers import ListedModel
@@ -27,7 +34,7 @@ _CHECKED_FIELDS = frozenset({"url", "key", "headers", "verify_tls", "ca_file"})
 _NOT_OF_THE_FORM = CHECKING | {"models", "probe"}
 _KNOWN_ABILITIES = frozenset(get_args(Ability))
 
-Wanted = Sequence[str] | Literal["all"]
+Wanted = Sequence[str | NamedModel] | Literal["all"]
 
 
 class Saved(NamedTuple):
@@ -105,46 +112,64 @@ def _check_free(hub: Hub, name: str) -> None:
 
 
 async def _examined(hub: Hub, candidate: Candidate, wanted: Wanted, how: Checked) -> CheckReport:
-    names = () if wanted == "all" else tuple(wanted)
+    names = () if wanted == "all" else tuple(_named(one)[0] for one in wanted)
     report = await examine(hub, candidate, names, timeout=how.check_timeout, allow_spend=how.allow_spend)
     if how.check and not how.save_anyway:
         refuse_broken(report)
     return report
 
 
-def _wanted(wanted: Wanted, report: CheckReport | None) -> list[ListedModel]:
-    """The models to add, with what the server told of them."""
+def _named(wanted: str | NamedModel) -> tuple[str, str]:
+    """The server's name, and the one to use here."""
+    return (wanted, wanted) if isinstance(wanted, str) else (wanted.id, wanted.name)
+
+
+def _wanted(wanted: Wanted, report: CheckReport | None) -> list[tuple[ListedModel, str]]:
+    """The models to add, with what the server told of them, and what to call them."""
     listed = {} if report is None else {model.id: model for model in report.models}
     if wanted != "all":
-        return [listed.get(name) or ListedModel(id=name) for name in dict.fromkeys(wanted)]
+        names = dict.fromkeys(map(_named, wanted))
+        return [(listed.get(model) or ListedModel(id=model), name) for model, name in names]
     if not listed and report is not None:
         refuse_broken(report, hint="Name the models instead of asking for all.")
         raise UnprocessableRequest(
             "The server lists no models. Name them instead of asking for all.", code="models_not_listed", param="models"
         )
-    return list(listed.values())
+    return [(model, model.id) for model in listed.values()]
 
 
 def _add(
-    tx: Transaction, row: ConnectionRow, wanted: Iterable[ListedModel], *, everything: bool
+    tx: Transaction, row: ConnectionRow, wanted: Iterable[tuple[ListedModel, str]], *, everything: bool
 ) -> tuple[list[str], list[str]]:
     """Names added, and the server's names left out. Of ``everything`` a name that is taken gets a longer one."""
     present = {model.upstream_model for model in tx.state.models_of(row.id)}
     added: list[str] = []
     skipped: list[str] = []
-    for model in wanted:
-        name = model.id
-        if everything:
-            name = _free_name(tx, row, model.id)
-        if model.id in present or not name:
+    for model, asked in wanted:
+        name = free_name(tx, row, model.id) if everything else asked
+        # Another name for a model that is here already is wanted for its own sake.
+        if not name or (model.id in present and (everything or name == model.id)):
             skipped.append(model.id)
             continue
+        taken = tx.state.model(name)
+        if taken is not None:
+            owner = tx.state.connections[taken.connection_id].name
+            raise _conflict(model.id, name, owner, free_name(tx, row, model.id) or "NAME")
         models.create(tx, _form(row, model, name))
         added.append(name)
     return added, skipped
 
 
-def _free_name(tx: Transaction, row: ConnectionRow, wanted: str) -> str:
+def _conflict(model: str, name: str, owner: str, free: str) -> Conflict:
+    return Conflict(
+        f"There is a model {name!r} already, of connection {owner!r}. Give this one another name: in models, "
+        f'{{"id": "{model}", "name": "{free}"}}.',
+        param="models",
+        details={"model": model, "name": name, "owner": owner, "free": free},
+    )
+
+
+def free_name(tx: Transaction, row: ConnectionRow, wanted: str) -> str:
     """Empty where there is none."""
     for name in (wanted, f"{row.name}/{wanted}"):
         try:

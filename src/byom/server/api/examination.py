@@ -15,6 +15,7 @@ from byom.catalog.headers import clean_key, split
 from byom.catalog.state import ConnectionRow
 from byom.catalog.transaction import Transaction
 from byom.errors import ConfigError, Conflict, UnprocessableRequest
+from byom.server.api.itself import mark_itself
 from byom.server.api.schemas import check as schemas
 from byom.server.api.services import Hub
 from byom.upstream.check import check
@@ -44,7 +45,7 @@ async def examine(
     """What a check finds. Raises `ConfigError` for a CA file that cannot be read. ``timeout``: seconds a request."""
     if candidate.ca_file is not None:
         await asyncio.to_thread(_read_ca_file, candidate.ca_file)
-    return await check(
+    report = await check(
         candidate.url,
         candidate.key,
         tuple(models),
@@ -55,6 +56,7 @@ async def examine(
         timeout=timeout,
         allow_spend=allow_spend,
     )
+    return await mark_itself(hub, report, verify_tls=candidate.verify_tls, ca_file=candidate.ca_file, timeout=timeout)
 
 
 def _read_ca_file(path: str) -> None:

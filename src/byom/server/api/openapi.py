@@ -14,7 +14,8 @@ DESCRIPTION = """\
 What a hub knows and does: connections, models, users, keys, prices, settings, usage.
 
 Send an admin key as `Authorization: Bearer sk-byom-…`; the hub's own is in `admin.key` in its home folder. A key of
-role `inference` may only read its own part of `/api/me`, `/api/usage` and `/api/calls`.
+role `inference` may only read its own part of `/api/me`, `/api/usage` and `/api/calls`, and enter its own user's
+credentials at `/api/me/credentials`.
 
 Lists come as `{"data": […]}`. Edits (PATCH) change what they name; `null` goes back to the default. Money is dollars as
 decimal strings, and `null` where a price is not known. Times are seconds since the epoch (UTC). Failures have OpenAI's

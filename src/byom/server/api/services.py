@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from byom.catalog.catalog import Catalog
 from byom.ledger.ledger import Gauges, Ledger
+from byom.server.host_state import CodeKeeper
 from byom.settings import Settings
 
 
@@ -25,11 +26,18 @@ class Hub(Protocol):
     def started_at(self) -> float:
         """Seconds since the epoch."""
 
+    @property
+    def code(self) -> CodeKeeper:
+        """Keeps the processes of connections whose models are code."""
+
     async def wake(self, connection: str) -> None:
         """Start the process of a connection. Raises `Unavailable` where there is none to start."""
 
     async def calls_under_way(self) -> list[dict[str, Any]]:
         """See `byom.gateway.gateway.Gateway.live`."""
+
+    async def circuits(self) -> dict[str, str]:
+        """Of each connection that was used: closed, half-open or open, the worst of all processes."""
 
     async def ledger_gauges(self) -> Gauges:
         """How the ledger is, for the hub as a whole."""

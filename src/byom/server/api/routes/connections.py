@@ -5,11 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from byom.errors import ByomError, UnprocessableRequest, UpstreamError
-from byom.server.api import connecting, probing
+from byom.server.api import code_state, connecting, probing
 from byom.server.api.access import Caller
 from byom.server.api.dependencies import CallerOf, DryRun, HubOf
 from byom.server.api.examination import candidate_of, examine, first_error, of_stored
 from byom.server.api.schemas import check as checks
+from byom.server.api.schemas import code as codes
 from byom.server.api.schemas import connection as schemas
 from byom.server.api.schemas.fields import Error
 from byom.server.api.schemas.hub import Deletion
@@ -64,8 +65,11 @@ async def check_connection(body: checks.CheckIn, hub: HubOf) -> checks.CheckRepo
 
 
 @router.get("/{name}")
-async def get_connection(name: str, hub: HubOf) -> schemas.Connection:
-    return schemas.Connection.of(hub.catalog.connections.get(name))
+async def get_connection(name: str, hub: HubOf) -> codes.ConnectionNow:
+    """With the state of its process, where its models are code."""
+    found = hub.catalog.connections.get(name)
+    host = await code_state.of(hub, name) if found.kind == "code" else None
+    return codes.ConnectionNow(**schemas.Connection.of(found).model_dump(), host=host)
 
 
 @router.patch("/{name}")

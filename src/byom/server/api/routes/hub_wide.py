@@ -41,6 +41,7 @@ async def get_info(hub: HubOf) -> schemas.Info:
             rejected=gauges.rejected,
             spool_bytes=gauges.spool_bytes,
             failure=gauges.failure,
+            days=hub.settings.ledger_days,
         ),
     )
 
@@ -54,7 +55,8 @@ async def list_live_calls(hub: HubOf) -> schemas.LiveCalls:
 @router.post("/apply")
 async def apply_declaration(body: schemas.ApplyIn, hub: HubOf, caller: CallerOf) -> schemas.Plan:
     """Make the catalog as a byom.toml declares it: all of it or nothing. Applying it again changes nothing."""
-    return schemas.Plan.of(await hub.catalog.apply(body.toml, actor=caller.actor, dry_run=body.dry_run))
+    plan = await hub.catalog.apply(body.toml, actor=caller.actor, dry_run=body.dry_run, folder=body.folder)
+    return schemas.Plan.of(plan)
 
 
 @router.get("/export", response_class=Response, responses={200: {"content": {TOML: {"schema": {"type": "string"}}}}})

@@ -23,6 +23,7 @@ from byom.server.api.schemas.fields import Filter
 from byom.server.api.schemas.hub import Deletion
 from byom.server.api.schemas.probe import AbilityReport, ProbePlan
 from byom.server.api.services import Hub
+from byom.server.api.standing import with_states
 from byom.upstream.probe import Finding, Kind
 
 router = APIRouter(prefix="/api/models", tags=["models"])
@@ -44,7 +45,7 @@ async def list_models(
     hub: HubOf, connection: Annotated[Filter | None, Query(description="Only those of this connection.")] = None
 ) -> schemas.Models:
     found = [one for one in hub.catalog.models.list() if connection in (None, one.connection)]
-    return schemas.Models(data=[schemas.Model.of(one) for one in found])
+    return schemas.Models(data=await with_states(hub, found))
 
 
 @router.post("", status_code=201)
@@ -115,7 +116,7 @@ def _event(name: str, data: Any) -> bytes:
 @router.get("/{name:path}")
 async def get_model(name: str, hub: HubOf) -> schemas.Model:
     """By its name or one of its aliases."""
-    return schemas.Model.of(hub.catalog.models.get(name))
+    return (await with_states(hub, [hub.catalog.models.get(name)]))[0]
 
 
 @router.patch("/{name:path}")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr
 
 from byom.catalog.forms import ConnectionKind, MaxTokensField, MissingUsage, Streaming, StreamUsage
-from byom.server.api.schemas.check import DEFAULT_TIMEOUT, CheckReport, CheckTimeout, Headers, ModelNames
+from byom.server.api.schemas.check import DEFAULT_TIMEOUT, CheckReport, CheckTimeout, Headers
 from byom.server.api.schemas.fields import Flag, Given, JsonObject, Name, Shown, Text
 from byom.server.api.schemas.model import Model
 from byom.server.api.schemas.policies import Circuit, CircuitIn, Limits, LimitsIn, Retry, RetryIn, Timeouts, TimeoutsIn
@@ -35,6 +35,16 @@ class Checked(Given):
 CHECKING = frozenset(Checked.model_fields)
 
 
+class NamedModel(Given):
+    """A model under another name than the server's."""
+
+    id: Name = Field(description="The server's name.")
+    name: Name = Field(description="What to call it here.")
+
+
+WantedModels = Annotated[list[Name | NamedModel], Field(max_length=500)]
+
+
 class ConnectionIn(Checked):
     """A new connection to an OpenAI-compatible server."""
 
@@ -43,7 +53,10 @@ class ConnectionIn(Checked):
     url: Text = Field(description="In any form that people paste; with or without /v1.")
     key: Key | None = None
     headers: Headers | None = Field(default=None, description="Those that look like credentials are kept as secrets.")
-    models: ModelNames | Literal["all"] = Field(default=[], description='The server\'s names, or "all" that it lists.')
+    models: WantedModels | Literal["all"] = Field(
+        default=[],
+        description='The server\'s names, each alone or as {"id": …, "name": another one}; or "all" that it lists.',
+    )
     timeouts: TimeoutsIn | None = None
     retry: RetryIn | None = None
     circuit: CircuitIn | None = None
@@ -83,7 +96,7 @@ class ConnectionPatch(Checked):
 class AddModels(Checked):
     """Models of a connection, by the server's names."""
 
-    models: Annotated[list[Name], Field(min_length=1, max_length=500)] | Literal["all"]
+    models: Annotated[WantedModels, Field(min_length=1)] | Literal["all"]
 
 
 class Connection(Shown):

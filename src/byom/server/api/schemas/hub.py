@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from byom.server.api.schemas.fields import Flag, Given, Shown
+from byom.server.api.schemas.fields import Flag, Given, Shown, Text
 
 
 class LedgerState(Shown):
@@ -15,6 +15,7 @@ class LedgerState(Shown):
     rejected: int
     spool_bytes: int
     failure: str | None = Field(description="Why the database takes no rows now.")
+    days: int = Field(description="How long single calls are kept; 0: for ever.")
 
 
 class Info(Shown):
@@ -53,6 +54,9 @@ class LiveCalls(Shown):
 
 class ApplyIn(Given):
     toml: Annotated[str, StringConstraints(max_length=4 * 1024 * 1024)] = Field(description="The text of a byom.toml.")
+    folder: Text | None = Field(
+        default=None, description="Of the byom.toml, on the hub's machine: where relative paths of code begin."
+    )
     dry_run: Flag = Field(default=False, description="Only answer what would change.")
 
 
@@ -72,12 +76,14 @@ class Plan(Shown):
 class Deletion(Shown):
     """What a deletion removes, and what will stop working."""
 
-    kind: Literal["connection", "model", "user", "key"]
+    kind: Literal["connection", "model", "user", "key", "preset"]
     name: str
     models: list[str]
     fallbacks: list[str]
     keys: list[str]
     settings: list[str]
+    presets: list[str]
+    credentials: int = Field(description="How many credentials of users go with it.")
     warnings: list[str]
     done: bool = Field(description="false after a dry run.")
 

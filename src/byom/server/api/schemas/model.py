@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
+import msgspec
 from pydantic import Field
 
 from byom.catalog.forms import MaxTokensField, MissingUsage, Streaming, StreamUsage
@@ -24,6 +25,7 @@ from byom.server.api.schemas.policies import (
 
 Abilities = Annotated[list[Ability], Field(max_length=7)]
 Fallbacks = Annotated[list[Name], Field(max_length=20)]
+ModelState = Literal["ready", "unknown", "failing", "stopped", "disabled"]
 
 
 class _ModelFields(Given):
@@ -96,12 +98,28 @@ class Model(Shown):
     max_tokens_field: MaxTokensField | None
     enabled: bool
     available: bool = Field(description="It can be called now.")
+    state: ModelState = Field(
+        default="unknown",
+        description="`ready`: its last calls, or one of them, went well. `failing`: the last three failed (of fewer, "
+        "all), or its connection is left alone for a while. `unknown`: it was not called yet. `stopped`: its process "
+        "does not run. `disabled`: it, or its connection.",
+    )
     aliases: list[str]
     details: dict[str, Any]
+    options: dict[str, Any] = Field(description="Of a plugin: component, parameters, presets, credentials it asks for.")
+    from_code: list[str] = Field(description="Fields whose value is what the model's code says, and follows it.")
     owner: str | None
     created_at: float
     updated_at: float
     version: int
+
+    @classmethod
+    def of(cls, record: msgspec.Struct) -> Self:
+        """Of its state what the catalog knows; `byom.server.api.standing` knows more."""
+        shown = super().of(record)
+        if not shown.available:
+            shown.state = "stopped" if shown.aliases else "disabled"
+        return shown
 
 
 class Models(Shown):

@@ -1,0 +1,1 @@
+"""What `byom.llm` is made of."""

@@ -1,0 +1,13 @@
+"""Where code imports these classes from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .foreign import class_of
+
+NAMES = ("DKUEmbeddings",)
+
+
+def __getattr__(name: str) -> Any:
+    return class_of(__name__, name, NAMES)

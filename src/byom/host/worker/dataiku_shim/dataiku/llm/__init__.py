@@ -1,0 +1,1 @@
+"""Language models: bases of plugin code (``python``) and of guardrails (``guardrails``)."""
