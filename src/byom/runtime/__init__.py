@@ -1,0 +1,1 @@
+"""What must run: specs of weights, fetching them, and the engines that serve them."""

@@ -1,0 +1,1 @@
+"""Engines: programs that serve weights in OpenAI's wire format, behind one seam."""

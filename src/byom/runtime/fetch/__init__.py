@@ -1,0 +1,1 @@
+"""Bringing weights onto this machine: resumed, checked, cached."""

@@ -1,0 +1,1 @@
+"""Specs: what weights are, where they are, and what they can do."""

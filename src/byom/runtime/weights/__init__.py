@@ -1,0 +1,1 @@
+"""What files of weights say about themselves, read without loading them."""
