@@ -14,7 +14,7 @@ run: .venv/run.stamp  ## start a hub with the built-in models, show one completi
 demo: .venv/run.stamp  ## a tour of BYOM, offline, that ends by itself
 	@$(BIN)/byom demo
 
-test: .venv/test.stamp tests/node/node_modules/.stamp  ## the whole test suite
+test: .venv/test.stamp .venv/clients.stamp tests/node/node_modules/.stamp  ## the whole test suite
 	@$(BIN)/pytest
 
 bench: .venv/test.stamp  ## BYOM beside its peers; writes bench/results/*.csv
@@ -46,6 +46,9 @@ clean:  ## remove what make made
 
 .venv/test.stamp: requirements/test.txt .venv/run.stamp
 	@scripts/install test
+
+.venv/clients.stamp: $(wildcard requirements/client-*.txt) .venv/test.stamp
+	@scripts/install-clients
 
 tests/node/node_modules/.stamp: tests/node/package-lock.json | .venv/bin/python
 	@scripts/install-node-tests

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-LOCK = Path(__file__).parents[3] / "requirements" / "dataiku-14.txt"
+from tests.dialects.older_clients import folder_of
+
 PROGRAM = Path(__file__).with_name("program.py")
 SERIES = (14, 15)
 SINCE_15 = pytest.mark.parametrize("dataiku", SERIES[1:], indirect=True)
 """For what came with release 15."""
-INSTALL_SECONDS = 300.0
 ANSWER_SECONDS = 60.0
 
 
@@ -29,29 +29,6 @@ class ClientError(Exception):
     def __init__(self, text: str, classes: list[str]) -> None:
         super().__init__(text)
         self.classes = classes
-
-
-def folder_of_14() -> Path:
-    """The client of series 14, installed with the first test that needs it and kept beside the environment."""
-    folder = Path(sys.prefix) / "dataiku-clients" / "14"
-    stamp = folder / ".lock"
-    if stamp.is_file() and stamp.read_bytes() == LOCK.read_bytes():
-        return folder
-    command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "--reinstall"]
-    done = subprocess.run(
-        [*command, "--target", str(folder), "-r", str(LOCK)],
-        capture_output=True,
-        text=True,
-        timeout=INSTALL_SECONDS,
-        check=False,
-    )
-    if done.returncode:
-        said = f"dataiku-api-client of series 14 could not be installed:\n{done.stderr}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(said)
-        pytest.skip(said)
-    stamp.write_bytes(LOCK.read_bytes())
-    return folder
 
 
 class DataikuClient:
@@ -84,7 +61,7 @@ class DataikuClient:
 def dataiku_client(series: int) -> Iterator[DataikuClient]:
     environment = {**os.environ, "NO_PROXY": "*"}
     if series == 14:
-        environment["PYTHONPATH"] = str(folder_of_14())
+        environment["PYTHONPATH"] = str(folder_of("dataiku-14"))
     process = subprocess.Popen(
         [sys.executable, "-P", str(PROGRAM)],
         stdin=subprocess.PIPE,
