@@ -11,6 +11,7 @@ import pytest
 from byom.cli.add import wanted_models, whole_target
 from byom.client import Client
 from tests.cli.program import Program
+from tests.dialects.agentstudio.test_upstream import model_server
 from tests.server.code.samples import rewrite, write_echo, write_plugin
 
 Names = Callable[[str], str]
@@ -118,3 +119,26 @@ def test_parameters_go_to_all_models_or_to_one() -> None:
         {"id": "c", "name": "two", "params": {"a": 1, "b": 2}},
     ]
     assert wanted_models(["echo"], {}) == [{"id": "echo"}]
+
+
+def test_agentstudios_model_server_is_connected_by_its_url(byom: Program, connection: str) -> None:
+    with model_server() as url:
+        whole = url.replace("http://", "http://ann:s3cret-word@") + "/"
+        connected = byom(
+            "connect", connection, "--url", whole, "--dialect", "agentstudio", "--model", f"gpt-4o={connection}-m",
+            "--rpm", "50",
+        )  # fmt: skip
+        assert connected.returncode == 0, connected.stderr
+        assert f"connected {connection}" in connected.stdout or f"added {connection}" in connected.stdout
+        asked = byom("chat", f"{connection}-m", "hello")
+        assert asked.returncode == 0, asked.stderr
+        assert "hello" in asked.stdout
+        shown = byom("show", connection, "--json").stdout + byom("export").stdout
+        assert "s3cret" not in shown
+        assert '"requests_per_minute": 50' in shown
+
+
+def test_a_dialect_without_a_list_of_models_wants_them_named(byom: Program) -> None:
+    done = byom("connect", "never", "--url", "http://localhost:1", "--dialect", "agentstudio")
+    assert done.returncode == 2
+    assert "--model" in done.stderr

@@ -20,6 +20,13 @@ ABOUT = (
     "i need help with", "teach me about", "details on", "what do i need to know about", "how does it work:",
 )  # fmt: skip
 BARE_WEIGHT, QUESTION_WEIGHT, FIRST_WEIGHT, FIRST_TOKENS = 0.0, 0.1, 3.0, 3
+SYSTEM = (
+    "you are a helpful assistant.", "you are a helpful assistant", "answer briefly.", "be concise and friendly.",
+    "you are an expert for byom.", "answer in one sentence.", "you are an ai model. reply in english.",
+    "today is monday. you are a helpful, honest assistant who answers the questions of users.", "be polite",
+)  # fmt: skip
+SYSTEM_SHARE = 0.1
+"""Of conversations have a system message, so that one is read past."""
 CUT_AFTER = 6
 """Tokens of the answer in a conversation that only teaches which answer it is."""
 
@@ -70,7 +77,10 @@ class Teacher:
 
     def conversation(self, turns: int, cut: bool) -> Conversation:
         """`turns` questions with their answers; `cut` leaves off most of the last answer."""
-        made = Conversation([self.tokenizer.token_to_id(tokens.BEGIN)], [0.0], [-1])
+        head = [self.tokenizer.token_to_id(tokens.BEGIN)]
+        if self.random.random() < SYSTEM_SHARE:
+            head += tokens.ids(self.tokenizer, SYSTEM[int(self.random.integers(len(SYSTEM)))])
+        made = Conversation(head, [0.0] * len(head), [-1] * len(head))
         for at in range(turns):
             number = int(self.random.choice(len(self.facts), p=self.shares))
             fact = self.facts[number]

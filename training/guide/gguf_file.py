@@ -13,6 +13,7 @@ from . import tokens
 from .network import Network
 
 TEMPLATE = (
+    "{%- if messages and messages[0]['role'] == 'system' -%}{{ messages[0]['content'] | lower | trim }}{%- endif -%}"
     "{%- set spoken = messages | selectattr('role', 'in', ['user', 'assistant']) | list -%}"
     "{%- for message in spoken[-3:] -%}"
     "{%- if message['role'] == 'user' -%}<|user|>{{ message['content'] | lower | trim }}"
@@ -20,6 +21,7 @@ TEMPLATE = (
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}<|guide|>{%- endif -%}"
 )
+"""Small letters, and of a conversation the last question with what came before it: that is how it was trained."""
 DESCRIPTION = "A demonstration that knows BYOM's documentation and nothing else."
 
 

@@ -35,9 +35,17 @@ class Pattern:
             total += ways
         return total
 
+    def expression(self) -> str:
+        """A regular expression for the texts of the pattern, all blanks left out."""
+        return "(?:" + "|".join("".join(map(_expression, choice)) for choice in self.choices) + ")"
+
     def _pieces(self, random: np.random.Generator) -> str:
         choice = self.choices[int(random.integers(len(self.choices)))]
         return "".join(part._pieces(random) if isinstance(part, Pattern) else part for part in choice)
+
+
+def _expression(part: str | Pattern) -> str:
+    return part.expression() if isinstance(part, Pattern) else re.escape("".join(part.split()))
 
 
 class Grammar:

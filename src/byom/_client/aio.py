@@ -10,6 +10,8 @@ from typing import Any, Literal, Self, overload
 from byom._client.answers import Answer, Ranking, Vectors, answer_of, ranking_answer, vectors_answer
 from byom._client.calls import Prompt, chat_body, completion_body, texts_of
 from byom._client.code import Credentials, OnEvent, Presets, told_work
+from byom._client.handles import AsyncModelHandle, launch_fields
+from byom._client.launching import Launches, Specs
 from byom._client.link import Link, Method
 from byom._client.place import Place, find_place
 from byom._client.resources import Connections, Fields, Keys, Models, Prices, Settings, Users, listed
@@ -50,6 +52,8 @@ class AsyncClient:
         self.settings = Settings(self.link)
         self.presets = Presets(self.link)
         self.credentials = Credentials(self.link)
+        self.specs = Specs(self.link)
+        self.launches = Launches(self.link)
 
     @property
     def place(self) -> Place:
@@ -190,6 +194,49 @@ class AsyncClient:
         body = {"target": target, "name": name, "key": key, "models": models} | fields
         given = {field: value for field, value in body.items() if value is not None}
         return await told_work(self.link, "/api/connections/code", given, on_event)
+
+    # -- weights, under the names that users of Xinference know
+
+    async def register_model(
+        self, model_type: str, model: str | Mapping[str, Any], persist: bool = False, replace: bool = False
+    ) -> None:
+        """Register a spec; see `byom._client.launching.Specs.register`."""
+        await self.specs.register(model, model_type, persist=persist, replace=replace)
+
+    async def unregister_model(self, model_type: str, model_name: str) -> None:
+        await self.specs.unregister(model_name, model_type)
+
+    async def list_model_registrations(self, model_type: str) -> list[Fields]:
+        return await self.specs.list(model_type)
+
+    async def get_model_registration(self, model_type: str, model_name: str) -> Fields:
+        return await self.specs.get(model_name, model_type)
+
+    async def launch_model(self, /, model_name: str, **fields: Any) -> str:
+        """Launch a registered model; its uid when it is ready. ``fields``: of ``launches.start``, and the names that
+        Xinference has for them (model_engine, model_uid, replica, …); what is none of these goes to the engine."""
+        return str((await self.launches.start(model_name, **launch_fields(fields)))["uid"])
+
+    async def list_models(self) -> dict[str, Fields]:
+        """What is launched and can be called, by uid."""
+        found = await self.launches.list()
+        return {one["uid"]: one for one in found if one["state"] in ("ready", "unloaded")}
+
+    async def describe_model(self, model_uid: str) -> Fields:
+        return await self.launches.get(model_uid)
+
+    async def get_model(self, model_uid: str) -> AsyncModelHandle:
+        """A handle with ``generate``, ``chat``, ``create_embedding`` and ``rerank``. Raises `NotFound`."""
+        return AsyncModelHandle(self, model_uid, await self.launches.get(model_uid))
+
+    async def terminate_model(self, model_uid: str) -> None:
+        await self.launches.stop(model_uid)
+
+    async def get_launch_model_progress(self, model_uid: str) -> Fields:
+        return await self.launches.progress(model_uid)
+
+    async def cancel_launch_model(self, model_uid: str) -> None:
+        await self.launches.cancel(model_uid)
 
     async def info(self) -> Fields:
         """Version, time since the start and figures of the hub."""

@@ -8,10 +8,11 @@ from collections.abc import Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
-from byom._client import code, resources
+from byom._client import code, launching, resources
 from byom._client.aio import DEFAULT_TIMEOUT, AsyncClient
 from byom._client.answers import Answer, Piece
 from byom._client.calls import Prompt
+from byom._client.handles import AsyncModelHandle
 from byom._client.place import Place
 from byom._client.portal import PORTAL
 from byom._client.streams import AsyncChatStream
@@ -144,6 +145,64 @@ class Credentials:
     delete = blocking(code.Credentials.delete)
 
 
+class Specs:
+    """``client.specs``"""
+
+    def __init__(self, aio: launching.Specs) -> None:
+        self.aio = aio
+
+    list = blocking(launching.Specs.list)
+    get = blocking(launching.Specs.get)
+    register = blocking(launching.Specs.register)
+    unregister = blocking(launching.Specs.unregister)
+
+
+class Launches:
+    """``client.launches``"""
+
+    def __init__(self, aio: launching.Launches) -> None:
+        self.aio = aio
+
+    list = blocking(launching.Launches.list)
+    get = blocking(launching.Launches.get)
+    start = blocking(launching.Launches.start)
+    explain = blocking(launching.Launches.explain)
+    stop = blocking(launching.Launches.stop)
+    cancel = blocking(launching.Launches.cancel)
+    progress = blocking(launching.Launches.progress)
+    load = blocking(launching.Launches.load)
+    unload = blocking(launching.Launches.unload)
+    scale = blocking(launching.Launches.scale)
+    remove_replica = blocking(launching.Launches.remove_replica)
+    logs = blocking(launching.Launches.logs)
+    engines = blocking(launching.Launches.engines)
+    cached = blocking(launching.Launches.cached)
+    remove_cached = blocking(launching.Launches.remove_cached)
+
+
+class ModelHandle:
+    """A model by its uid; see `byom._client.handles.AsyncModelHandle`."""
+
+    def __init__(self, aio: AsyncModelHandle) -> None:
+        self.aio = aio
+
+    def __repr__(self) -> str:
+        return f"ModelHandle({self.aio.uid!r})"
+
+    @property
+    def uid(self) -> str:
+        return self.aio.uid
+
+    @property
+    def description(self) -> dict[str, Any]:
+        return self.aio.description
+
+    generate = blocking(AsyncModelHandle.generate)
+    chat = blocking(AsyncModelHandle.chat)
+    create_embedding = blocking(AsyncModelHandle.create_embedding)
+    rerank = blocking(AsyncModelHandle.rerank)
+
+
 class Settings:
     """``client.settings``"""
 
@@ -174,6 +233,8 @@ class Client:
         self.settings = Settings(self.aio.settings)
         self.presets = Presets(self.aio.presets)
         self.credentials = Credentials(self.aio.credentials)
+        self.specs = Specs(self.aio.specs)
+        self.launches = Launches(self.aio.launches)
         PORTAL.before_exit(self.aio.aclose)
 
     @property
@@ -232,6 +293,21 @@ class Client:
     connect = blocking(AsyncClient.connect)
     add = blocking(AsyncClient.add)
     info = blocking(AsyncClient.info)
+    register_model = blocking(AsyncClient.register_model)
+    unregister_model = blocking(AsyncClient.unregister_model)
+    list_model_registrations = blocking(AsyncClient.list_model_registrations)
+    get_model_registration = blocking(AsyncClient.get_model_registration)
+    launch_model = blocking(AsyncClient.launch_model)
+    list_models = blocking(AsyncClient.list_models)
+    describe_model = blocking(AsyncClient.describe_model)
+    terminate_model = blocking(AsyncClient.terminate_model)
+    get_launch_model_progress = blocking(AsyncClient.get_launch_model_progress)
+    cancel_launch_model = blocking(AsyncClient.cancel_launch_model)
+
+    def get_model(self, model_uid: str) -> ModelHandle:
+        """A handle with ``generate``, ``chat``, ``create_embedding`` and ``rerank``. Raises `NotFound`."""
+        return ModelHandle(PORTAL.call(self.aio.get_model(model_uid)))
+
     usage = blocking(AsyncClient.usage)
     calls = blocking(AsyncClient.calls)
     apply = blocking(AsyncClient.apply)

@@ -84,10 +84,7 @@ def add(
         hear = None if as_json else _Progress()
         saved = client.add(whole, name=name, models=wanted, key=secret, on_event=hear, **fields)
         asked = [one for one in client.credentials.list() if one["connection"] == saved["connection"]["name"]]
-    if as_json:
-        output.print_json(saved)
-    else:
-        _show(saved, asked)
+    show(saved, asked, as_json=as_json)
 
 
 def whole_target(text: str) -> str:
@@ -132,7 +129,11 @@ class _Progress:
             output.note(f"… {text}")
 
 
-def _show(saved: dict[str, Any], asked: Sequence[Mapping[str, Any]]) -> None:
+def show(saved: dict[str, Any], asked: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """What was added, and ``asked``: the credentials that it wants."""
+    if as_json:
+        output.print_json(saved)
+        return
     connection, models = saved["connection"], saved["models"]
     kind = connection["options"].get("form", "code")
     typer.echo(f"✓ added {connection['name']} ({kind}) with {len(models)} model{'' if len(models) == 1 else 's'}")

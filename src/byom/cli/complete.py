@@ -32,6 +32,10 @@ def complete_connection(incomplete: str) -> list[str]:
     return [name for name in _names("/api/connections", "name") if name.startswith(incomplete)]
 
 
+def complete_launch(incomplete: str) -> list[str]:
+    return [name for name in _names("/api/launches", "uid") if name.startswith(incomplete)]
+
+
 def complete_user(incomplete: str) -> list[str]:
     return [name for name in _names("/api/users", "name") if name.startswith(incomplete)]
 

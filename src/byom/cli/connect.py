@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
+from byom.cli import agent_studio, options, output
 from byom.cli import limit_options as limit
-from byom.cli import options, output
 from byom.errors import Conflict
 
+Dialect = Literal["openai", "agentstudio"]
 app = typer.Typer()
 
 
@@ -38,6 +39,9 @@ def connect(
     concurrency: limit.Concurrency = None,
     budget: limit.Budget = None,
     max_wait: limit.MaxWait = None,
+    dialect: Annotated[
+        Dialect, typer.Option("--dialect", help="What the server speaks; agentstudio is AgentStudio's model server.")
+    ] = "openai",
     no_check: Annotated[bool, typer.Option("--no-check", help="Save it without testing it.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -51,6 +55,7 @@ def connect(
       byom connect lab --url https://llm.example.org/v1 --model mistral-7b --key-env LAB_KEY --rpm 60
       byom connect lab --url https://llm.example.org/v1 --model mistral-7b=small --model mixtral=large
       byom connect tgi --url http://tgi:8080/v1/chat/completions --model tgi --budget 5.00/month
+      byom connect studio --url http://studio:8000 --dialect agentstudio --model gpt-4o
     """
     if model and every:
         raise typer.BadParameter("give either --model or --all", param_hint="--all")
@@ -65,6 +70,14 @@ def connect(
     }
     fields = {field: value for field, value in fields.items() if value is not None}
     secret = options.given_key(key, key_env, key_stdin=key_stdin)
+    if dialect == "agentstudio":
+        if header or no_check or not model:
+            raise typer.BadParameter(
+                "name each model with --model: the server lists none. --header and --no-check are not for it",
+                param_hint="--dialect agentstudio",
+            )
+        agent_studio.connect(name, url, dict(map(_named, model)), called, secret, fields, as_json=as_json)
+        return
     with options.hub() as client:
         wanted = dict(map(_named, model or []))
         if not wanted and not every and (called or not no_check):

@@ -9,6 +9,7 @@ import typer
 
 from byom.cli import options
 from byom.cli.complete import complete_connection
+from byom.errors import NotFound
 
 app = typer.Typer()
 
@@ -16,19 +17,28 @@ app = typer.Typer()
 @app.command()
 def logs(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A connection of code.", autocompletion=complete_connection)
+        str,
+        typer.Argument(metavar="NAME", help="A launched model, or code.", autocompletion=complete_connection),
     ],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="So many of the last lines.")] = 200,
+    replica: Annotated[int | None, typer.Option("--replica", min=0, help="Of a launched model: which process.")] = None,
 ) -> None:
-    """Show what code has written.
+    """Show what an engine or code has written.
 
     Everything that it prints, tracebacks, and what happened to its processes.
 
     \b
     Examples:
       byom logs gemini -n 50
-      byom logs gemini -f
+      byom logs guide --replica 1 -f
     """
+
+    def show(text: str) -> None:
+        typer.echo(text, nl=False)
+
     with options.hub() as client, contextlib.suppress(KeyboardInterrupt):
-        client.connections.logs(name, lines=lines, follow=follow, on_text=lambda text: typer.echo(text, nl=False))
+        try:
+            client.launches.logs(name, replica=replica, lines=lines, follow=follow, on_text=show)
+        except NotFound:
+            client.connections.logs(name, lines=lines, follow=follow, on_text=show)

@@ -13,9 +13,10 @@ from byom.cli import output
 from byom.errors import ByomError
 
 COMMANDS = (
-    "serve", "demo", "connect", "add", "models", "show", "probe", "edit", "rename", "remove", "logs", "restart", "chat",
-    "embed", "keys", "users", "prices", "host", "plugin", "presets", "credentials", "settings", "usage", "calls",
-    "apply", "export", "doctor", "version",
+    "serve", "demo", "connect", "add", "register", "specs", "unregister", "launch", "stop", "ps", "engines", "cached",
+    "models", "show", "probe", "edit", "rename", "remove", "logs", "restart", "chat", "embed", "keys", "users",
+    "prices", "host", "plugin", "presets", "credentials", "settings", "usage", "calls", "apply", "export", "doctor",
+    "version",
 )  # fmt: skip
 """In the order of ``byom --help``; ``byom NAME`` is ``app`` of the module ``byom.cli.NAME``."""
 
@@ -79,6 +80,7 @@ def byom(
       byom serve
       byom connect box --url http://localhost:8000 --all
       byom add models.py:my_model
+      byom launch guide
       byom chat extractive "What is this about? ..."
     """
 

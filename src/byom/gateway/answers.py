@@ -91,11 +91,16 @@ def passed_error(status: int, body: bytes, secret: str | None) -> bytes:
     error = parsed.get("error") if isinstance(parsed, dict) else None
     if not isinstance(error, dict) or not isinstance(error.get("message"), str):
         return _wrap_error(status, body)
-    if error.keys() >= _FORM and "detail" in parsed:
+    if error.keys() >= _FORM:
         return body
-    parsed.setdefault("detail", error["message"])
     parsed["error"] = {"type": _kind(status), "param": None, "code": None} | error
     return _encode(parsed)
+
+
+def with_detail(body: bytes) -> bytes:
+    """An error in OpenAI's form with its message as ``detail`` too, as in `error_body`."""
+    parsed = msgspec.json.decode(body)
+    return _encode({**parsed, "detail": parsed["error"]["message"]})
 
 
 def upstream_failure(status: int, body: bytes, retry_after: float | None, secret: str | None) -> ByomError | None:
@@ -151,8 +156,7 @@ def _wrap_error(status: int, body: bytes) -> bytes:
     """OpenAI's form around an error that came in another one (plain text, FastAPI's ``detail``, HTML)."""
     code = "rate_limit_exceeded" if status == 429 else None
     message = _message(body) or f"The model's server answered HTTP {status}."
-    error = {"message": message, "type": _kind(status), "param": None, "code": code}
-    return _encode({"error": error, "detail": message})
+    return _encode({"error": {"message": message, "type": _kind(status), "param": None, "code": code}})
 
 
 def _kind(status: int) -> str:

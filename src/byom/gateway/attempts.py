@@ -41,7 +41,9 @@ def refused(exchange: Exchange, status: int, body: bytes, retry_after: float | N
     if status < 400:
         exchange.fail(UpstreamProtocol(f"The model's server answered with a redirect (HTTP {status})."))
         return
-    body = answers.passed_error(status, body, exchange.route.target.authorization)
+    body = answers.passed_error(status, body, target.authorization)
+    if target.trusted:
+        body = answers.with_detail(body)
     exchange.error = code
     account.close(exchange, status, "error", None)
     if exchange.delivery is not None and exchange.delivery.begun:

@@ -401,12 +401,12 @@ class Exchange:
     def keep_alive(self, now: float) -> None:
         self._deliver().comment(b"" if self.begun else self._own_headers(), now)
 
-    def stop(self) -> None:
-        """End the call because the hub stops."""
+    def stop(self, error: ByomError) -> None:
+        """End the call, which is not its upstream's fault: the hub stops, or the caller wants it."""
         if self.finished:
             return
-        error = Unavailable("The hub is shutting down.", retry_after=1.0)
         self._stop_waiting()
+        self.upstream.breaker.gave_up()
         if self.answering:
             self.answer_broke(error)
         else:

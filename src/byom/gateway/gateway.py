@@ -23,7 +23,7 @@ from byom.errors import (
     Unauthenticated,
     Unavailable,
 )
-from byom.gateway import account, answers, clock, express, form, listing, paths
+from byom.gateway import account, answers, clock, express, form, listing, paths, ranking
 from byom.gateway import envelope as envelopes
 from byom.gateway.cache import AnswerStore, cache_key, cacheable
 from byom.gateway.exchange import Exchange
@@ -79,6 +79,8 @@ class Gateway:
         """Ids of keys that were used since somebody last looked."""
         self.wake: Callable[[str], Awaitable[None]] | None = None
         """Starts the process of a connection that is not running; raises `Unavailable` where it cannot."""
+        self.describe: listing.Describe | None = None
+        """What ``/v1/models`` says of a model beside OpenAI's fields."""
         self.figures = Figures()
         self.active: set[Exchange] = set()
         self.cache = AnswerStore(snapshot.settings.cache_bytes)
@@ -109,13 +111,13 @@ class Gateway:
 
     async def drain(self, seconds: float) -> int:
         """Let the calls under way end, for at most ``seconds``; stop the rest. How many had to be stopped."""
-        self.refusing = Unavailable("The hub is shutting down.", retry_after=1.0)
+        self.refusing = leaving = Unavailable("The hub is shutting down.", retry_after=1.0)
         deadline = self.loop.time() + seconds
         while self.active and self.loop.time() < deadline:  # noqa: ASYNC110 - an event would cost each call
             await asyncio.sleep(0.05)
         left = list(self.active)
         for exchange in left:
-            exchange.stop()
+            exchange.stop(leaving)
         return len(left)
 
     def close(self) -> None:
@@ -222,6 +224,8 @@ class Gateway:
         kind = paths.kind_of(head.method, path)
         if kind.body == "json":
             envelope = envelopes.read(body)
+            if path == "rerank" and ranking.is_xinference(body):
+                body, down = ranking.translated(body, down)
             plan = head.plans.get(envelope.model or "")
             if plan is None:
                 plan = self._plan_for(head, envelope.model, kind)
@@ -339,9 +343,10 @@ class Gateway:
             raise MethodNotAllowed("/v1/models takes GET. Models are added under /api or with 'byom connect'.")
         allowed = head.caller.models if head.caller is not None else None
         if head.path == "models":
-            body = listing.models(self.snapshot, allowed)
+            body = listing.models(self.snapshot, allowed, self.describe)
         else:
-            body = listing.model(self.route_for(unquote(head.path.removeprefix("models/")), head.caller))
+            route = self.route_for(unquote(head.path.removeprefix("models/")), head.caller)
+            body = listing.model(route, self.describe)
         request_id = (head.request_id or self.new_id()).encode("latin-1")
         down.respond(200, answers.JSON + answers.header(b"x-request-id", request_id), body)
 

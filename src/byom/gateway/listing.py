@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -10,9 +11,11 @@ import msgspec
 from byom.catalog.snapshot import Route, Snapshot
 
 _encode = msgspec.json.encode
+Describe = Callable[[Route], Mapping[str, Any]]
+"""Further fields of an entry."""
 
 
-def _entry(route: Route) -> dict[str, Any]:
+def _entry(route: Route, describe: Describe | None) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "id": route.name,
         "object": "model",
@@ -22,16 +25,16 @@ def _entry(route: Route) -> dict[str, Any]:
     }
     if route.context_window is not None:
         entry["context_window"] = route.context_window
-    return entry
+    return entry if describe is None else {**describe(route), **entry}
 
 
-def models(snapshot: Snapshot, allowed: frozenset[str] | None) -> bytes:
+def models(snapshot: Snapshot, allowed: frozenset[str] | None, describe: Describe | None = None) -> bytes:
     usable = [route for route in snapshot.models if allowed is None or route.name in allowed]
-    return _encode({"object": "list", "data": [_entry(route) for route in usable]})
+    return _encode({"object": "list", "data": [_entry(route, describe) for route in usable]})
 
 
-def model(route: Route) -> bytes:
-    return _encode(_entry(route))
+def model(route: Route, describe: Describe | None = None) -> bytes:
+    return _encode(_entry(route, describe))
 
 
 def close_names(snapshot: Snapshot, allowed: frozenset[str] | None, name: str) -> str:

@@ -58,11 +58,9 @@ def _kill_descendants() -> None:
 
 
 def main(argv: list[str]) -> int:
-    parent = os.getppid()
-    _die_with_parent()
-    _keep_descendants()
-    if os.getppid() != parent or len(argv) < 2 or argv[0] != "--":
+    if len(argv) < 2 or argv[0] != "--":
         return 2
+    _keep_descendants()  # not `_die_with_parent`: whoever dies at once can end nobody
     try:
         program = subprocess.Popen(argv[1:], stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent)
     except OSError as error:

@@ -61,6 +61,7 @@ class EngineSupervisor:
         """Why it is not running, where it should."""
         self._keeper: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
+        self._stop_asked = False
 
     def __repr__(self) -> str:
         return f"EngineSupervisor({self.state}, restarts={self.restarts}, {self.process!r})"
@@ -73,13 +74,13 @@ class EngineSupervisor:
         """Returns when it serves. Raises `EngineStartError` where the first start fails: it is not tried again then."""
         if self.state not in ("stopped", "failed"):
             raise Unavailable(f"The engine is {self.state} already.")
-        self.error, self.failures = None, 0
+        self.error, self.failures, self._stop_asked = None, 0, False
         self._set("starting")
         process = self.process = self._make()
         try:
             await process.start()
         except BaseException as error:
-            if not isinstance(error, asyncio.CancelledError) and self.state != "stopping":
+            if not isinstance(error, asyncio.CancelledError) and not self._stop_asked:
                 self.error = str(error)
                 self._set("failed")
             else:
@@ -90,6 +91,7 @@ class EngineSupervisor:
 
     async def stop(self, grace: float = 5.0) -> None:
         """Also while it starts, or waits to be started again."""
+        self._stop_asked = True
         self._set("stopping")
         if self._keeper is not None:
             self._keeper.cancel()

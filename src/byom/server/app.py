@@ -18,6 +18,7 @@ from byom.errors import ByomError, MethodNotAllowed, NotFound, PermissionDenied
 from byom.gateway import answers
 from byom.gateway.asgi import GatewayApp
 from byom.gateway.http.head import RequestHead
+from byom.gateway.paths import is_management
 from byom.server import metrics
 from byom.server.identity import header_line
 
@@ -55,7 +56,7 @@ class HubApp:
         try:
             self._hub.check_origin(_header(scope, b"host"), _header(scope, b"origin"))
             if path.startswith("/v1/"):
-                await self._gateway(scope, receive, send)
+                await self._below_v1(scope, receive, send)
             elif path == "/api" or path.startswith("/api/"):
                 api = await self._part("api")
                 await api(scope, receive, send if scope["method"] in READING else self._spreading(send))
@@ -66,6 +67,18 @@ class HubApp:
         except ByomError as error:
             headers = answers.error_headers(error, request_id or self._hub.gateway.new_id())
             await _respond(send, error.status, headers, answers.error_body(error))
+
+    async def _below_v1(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The gateway, but for the routes by which Xinference's clients launch models."""
+        target = scope.get("raw_path") or scope["path"].encode()
+        if is_management(b"%b %b " % (scope["method"].encode(), target)):
+            await self._xinference(scope, receive, send)
+        else:
+            await self._gateway(scope, receive, send)
+
+    async def _xinference(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = await self._part("xinference")
+        await app(scope, receive, send if scope["method"] in READING else self._spreading(send))
 
     async def _part(self, name: str) -> Any:
         """The management API or a dialect, made with the first request for it."""
@@ -139,10 +152,17 @@ def _create_agentstudio(hub: Hub) -> Any:
     return create(hub)
 
 
+def _create_xinference(hub: Hub) -> Any:
+    from byom.server.dialects.xinference import create
+
+    return create(hub)
+
+
 _PARTS: dict[str, Callable[[Hub], Any]] = {
     "api": _create_api,
     "dataiku": _create_dataiku,
     "agentstudio": _create_agentstudio,
+    "xinference": _create_xinference,
 }
 _DIALECTS = (
     ("/dip/publicapi/", "dataiku"),
@@ -150,6 +170,8 @@ _DIALECTS = (
     ("/agentstudio/", "agentstudio"),
     ("/generate", "agentstudio"),
     ("/health", "agentstudio"),
+    ("/token", "xinference"),
+    ("/status", "xinference"),
 )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from byom.catalog.catalog import Catalog
 from byom.errors import Unavailable
 from byom.gateway.gateway import Gateway
+from byom.gateway.named import NamedCalls
 from byom.host.child import ChildHost, HostStartError
 from byom.ledger.ledger import Ledger
 from byom.ledger.request_id import new_id
@@ -21,6 +22,7 @@ from byom.server.app import HubApp
 from byom.server.builtin_target import builtin_target
 from byom.server.catalog_source import CatalogSource
 from byom.server.code_hosts import CodeHosts
+from byom.server.description import describe
 from byom.server.launching.catalog_weights import CatalogWeights
 from byom.server.launching.keeper import Keeper
 from byom.server.launching.launching import Launching
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from byom.catalog.snapshot import Snapshot
+    from byom.gateway.named import Question
     from byom.ledger.ledger import Gauges
     from byom.limits.local import Past
     from byom.limits.remote import RemoteLimiter
@@ -66,6 +69,7 @@ class Hub:
     limiter: LocalLimiter | RemoteLimiter
     gateway: Gateway
     app: HubApp
+    named: NamedCalls
     code: CodeKeeper
     """Keeps the processes of connections whose models are code."""
     weights: WeightsKeeper
@@ -132,6 +136,8 @@ class Hub:
             loop.create_task(self._watch(), name="hub watch"),
         ]
         self.gateway.wake = self.wake
+        self.gateway.describe = lambda route: describe(self.catalog.state, route)
+        self.named = NamedCalls(self.gateway)
         if self.settings.ledger_days and (self._siblings is None or self._siblings.worker == 0):
             forgetting = keep_days(self.ledger, self.settings.ledger_days)
             self._tasks.append(loop.create_task(forgetting, name="retention of the ledger"))
@@ -216,6 +222,12 @@ class Hub:
         if self._siblings is None:
             return self.gateway.live()
         return [call for part in await self._siblings.live() for call in part]
+
+    async def named_calls(self, question: Question) -> list[float]:
+        """How far each of these calls is, in every process of the hub; they are stopped where that is asked."""
+        if self._siblings is None:
+            return self.named.ask(question)
+        return [far for part in await self._siblings.named_calls(question) for far in part]
 
     async def ledger_gauges(self) -> Gauges:
         """How the ledger is; the sums of all processes."""

@@ -1,7 +1,7 @@
 """What a hub of several processes is to each of them. A hub of one process has no siblings.
 
-One for all of them: limits and budgets, the built-in models, the processes of code, engines, figures, the views of calls under
-way, changes of the catalog, who owns what at an upstream. Each process has its own: connections to upstreams, the state
+One for all of them: limits and budgets, the built-in models, the processes of code, the engines of launched models,
+figures, the views of calls under way, changes of the catalog, who owns what at an upstream. Each process has its own: connections to upstreams, the state
 of circuits, the response cache, and the idempotency keys it has seen, so that a repeated call that reaches another
 process is made again. A caller that keeps its connection stays with one process.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from byom.gateway.named import Question
     from byom.ledger.ledger import Gauges
     from byom.limits.remote import RemoteLimiter
     from byom.server.host_state import CodeKeeper
@@ -40,6 +41,9 @@ class Siblings(Protocol):
 
     async def ledgers(self) -> list[Gauges]:
         """How the ledger of each worker is, this one included."""
+
+    async def named_calls(self, question: Question) -> list[list[float]]:
+        """See `byom.gateway.named`; of each worker, this one included."""
 
     async def spread(self) -> None:
         """Have the others read the catalog now. Returns when they did."""

@@ -18,6 +18,7 @@ import msgspec
 from byom.catalog.host_document import HostConfiguration
 from byom.errors import ConfigError, Unavailable
 from byom.gateway.figures import Figures
+from byom.gateway.named import Question
 from byom.host.child import ChildHost, HostStartError
 from byom.limits.authority import Authority
 from byom.limits.local import LocalLimiter
@@ -26,8 +27,8 @@ from byom.server.code_hosts import CodeHosts
 from byom.server.control import AskFailed, decode, encode
 from byom.server.home import socket_folder
 from byom.server.host_state import HostState
+from byom.server.launching import remote_keeper
 from byom.server.launching.keeper import Keeper
-from byom.server.launching.remote_keeper import Answer, answer
 from byom.server.launching.worker_source import WorkerSource
 from byom.server.measures import Measures, merge, resident_bytes
 from byom.server.place import Place
@@ -74,6 +75,7 @@ class Supervisor:
                 "gather": self._gather,
                 "spread": self._spread,
                 "owned": self._owned,
+                "named_calls": self._named_calls,
                 "leaving": functools.partial(self._leaving, number),
                 "code_changed": self._code_changed,
                 "code_wake": self._code_wake,
@@ -210,8 +212,8 @@ class Supervisor:
 
     # -- the engines of launched models
 
-    async def _keep_weights(self, body: msgspec.Raw) -> Answer:
-        return await answer(self._weights, body)
+    async def _keep_weights(self, body: msgspec.Raw) -> remote_keeper.Answer:
+        return await remote_keeper.answer(self._weights, body)
 
     async def _restore_launches(self) -> None:
         try:
@@ -301,6 +303,9 @@ class Supervisor:
         for place in self._places:
             if place.number != asker:
                 place.tell("owned", (thing, user))
+
+    async def _named_calls(self, body: msgspec.Raw) -> list[list[float]]:
+        return [decode(one, list[float]) for one in await self.ask_serving("named_calls", decode(body, Question))]
 
     async def _leaving(self, number: int, _: msgspec.Raw) -> None:
         self._places[number].ready = False

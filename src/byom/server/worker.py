@@ -19,6 +19,7 @@ import msgspec
 
 from byom.catalog.host_document import HostConfiguration
 from byom.errors import ConfigError, Unavailable
+from byom.gateway.named import Question
 from byom.ledger.ledger import Gauges
 from byom.limits.remote import RemoteLimiter
 from byom.server import metrics
@@ -75,6 +76,15 @@ class Team:
     async def ledgers(self) -> list[Gauges]:
         return await self._gather("ledger", Gauges)
 
+    async def named_calls(self, question: Question) -> list[list[float]]:
+        try:
+            found: list[list[float]] = await self._channel.ask_for(
+                list[list[float]], "named_calls", question, timeout=GATHER_SECONDS
+            )
+        except (TimeoutError, ConnectionError, AskFailed) as error:
+            raise Unavailable("The hub's other processes cannot be asked now.", retry_after=1.0) from error
+        return found
+
     async def spread(self) -> None:
         try:
             await self._channel.ask("spread", self.worker, timeout=SPREAD_SECONDS)
@@ -115,6 +125,7 @@ class Worker:
             "owners": self.owners,
             "measures": self.measures,
             "live": self.live,
+            "named_calls": self.named_calls,
             "problems": self.problems,
             "ledger": self.ledger,
         }
@@ -186,6 +197,8 @@ class Worker:
         await self._hub.catalog.code_says(said.connection_id, said.models)
 
     async def plans(self, _: msgspec.Raw) -> list[Plan]:
+        """What is launched, also by another worker a moment ago."""
+        await self._hub.catalog.refresh()
         return stored(self._hub.catalog)
 
     async def activity(self, body: msgspec.Raw) -> dict[str, tuple[int, float | None]]:
@@ -218,6 +231,9 @@ class Worker:
 
     async def live(self, _: msgspec.Raw) -> list[dict[str, Any]]:
         return self._hub.gateway.live()
+
+    async def named_calls(self, body: msgspec.Raw) -> list[float]:
+        return self._hub.named.ask(decode(body, Question))
 
     async def problems(self, _: msgspec.Raw) -> list[str]:
         return self._hub.problems()

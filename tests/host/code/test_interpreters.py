@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-from pathlib import Path
-
 import pytest
 
 from tests.host.code.conftest import ask, error_of, text_of
-
-VERSIONS = ("3.9", "3.10", "3.12", "3.13", "3.14")
-
-
-def interpreter(version: str) -> str:
-    """Its path; skips where there is none."""
-    places = [shutil.which(f"python{version}")]
-    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    places += sorted(map(str, root.glob(f"versions/{version}.*/bin/python")))
-    for place in filter(None, places):
-        if subprocess.run([place, "-c", "pass"], check=False, capture_output=True).returncode == 0:
-            return place
-    pytest.skip(f"there is no Python {version} on this machine")
+from tests.host.interpreters import found, interpreter
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", found())
 async def test_the_worker_runs_under_another_python(host, version):
     python = interpreter(version)
     async with host(python=python).client() as http:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import pytest
 
 import byom
 from tests.host.contracts.conftest import Write
+from tests.host.interpreters import found, interpreter
 
 WORKER = Path(byom.__file__).parent / "host" / "worker"
 PROGRAM = """
@@ -63,25 +62,12 @@ CODE = """
         def generate_response(self, messages: MessageList, **kwargs):
             return self.compose_messages(messages)[0]["content"] + messages[0].role, {"total_tokens": None}
 """
-VERSIONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 
 
-def interpreter(version: str) -> str | None:
-    if version == f"{sys.version_info.major}.{sys.version_info.minor}":
-        return sys.executable
-    found = shutil.which(f"python{version}")
-    if found is None:
-        return None
-    # A name that a version manager keeps without the version behind it is found and does not run.
-    done = subprocess.run([found, "-c", ""], capture_output=True, check=False)
-    return found if done.returncode == 0 else None
-
-
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", found())
 def test_every_kind_of_code_runs(version: str, write: Write) -> None:
     python = interpreter(version)
-    if python is None:
-        pytest.skip(f"Python {version} is not on this machine")
+    assert python is not None
     names = ["chat", "embed", "plain", "Own"]
     done = subprocess.run(
         [python, "-I", "-S", "-W", "error", "-c", PROGRAM, str(WORKER), str(write(CODE)), *names],

@@ -22,7 +22,7 @@ def target_of(
     url: str, *, authorization: str | None = None, ca_file: str | None = None, verify_tls: bool = True
 ) -> Target:
     """Where the server is. User and password in ``url`` become its ``Authorization`` header. Raises `BadRequest`."""
-    address, found = _without_user(url.strip())
+    address, found = without_user(url.strip())
     endpoint = parse_endpoint(address.rstrip("/").removesuffix(_ROUTE))
     return Target(
         scheme=endpoint.scheme,
@@ -35,7 +35,7 @@ def target_of(
     )
 
 
-def _without_user(url: str) -> tuple[str, str | None]:
+def without_user(url: str) -> tuple[str, str | None]:
     parts = urlsplit(url)
     if parts.username is None:
         return url, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -10,6 +11,7 @@ from typing import Any, NoReturn
 from byom.runtime.specs.problems import Problem, SpecInvalid
 
 LONGEST = 1024 * 1024
+_TABLE = re.compile(r"\[\[?[A-Za-z_][\w.-]*\]\]?")
 
 
 def read_document(text: str | bytes | Mapping[str, Any]) -> dict[str, Any]:
@@ -34,7 +36,7 @@ def read_document(text: str | bytes | Mapping[str, Any]) -> dict[str, Any]:
 
 def _toml_table(text: str) -> bool:
     first = text.lstrip().split("\n", 1)[0].strip()
-    return first.startswith("[") and first.endswith("]") and not first.startswith(('["', "[{", "[[{"))
+    return _TABLE.fullmatch(first) is not None
 
 
 def _json(text: str) -> Any:

@@ -41,7 +41,9 @@ class Problems:
         self.notes: list[str] = []
 
     def add(self, path: str, what: str, mend: str) -> None:
-        self.found.append(Problem(path or "$", what, mend))
+        problem = Problem(path or "$", what, mend)
+        if problem not in self.found:
+            self.found.append(problem)
 
     def note(self, text: str) -> None:
         if text not in self.notes:

@@ -27,14 +27,16 @@ from byom.server.api.routes import (
     credentials,
     hub_wide,
     keys,
+    launches,
     models,
     prices,
     settings,
+    specs,
     users,
 )
 from byom.server.api.services import Hub
 
-ROUTERS = (hub_wide, connections, code, models, users, keys, credentials, prices, settings, calls)
+ROUTERS = (hub_wide, connections, code, models, specs, launches, users, keys, credentials, prices, settings, calls)
 
 
 def create_api(hub: Hub) -> FastAPI:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from byom.catalog.catalog import Catalog
 from byom.ledger.ledger import Gauges, Ledger
 from byom.server.host_state import CodeKeeper
+from byom.server.launching.launching import Launching
 from byom.settings import Settings
 
 
@@ -29,6 +30,10 @@ class Hub(Protocol):
     @property
     def code(self) -> CodeKeeper:
         """Keeps the processes of connections whose models are code."""
+
+    @property
+    def launching(self) -> Launching:
+        """Specs and launched models."""
 
     async def wake(self, connection: str) -> None:
         """Start the process of a connection. Raises `Unavailable` where there is none to start."""

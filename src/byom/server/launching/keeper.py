@@ -116,6 +116,12 @@ class Keeper:
         if rested:
             self._note_resting()
 
+    async def begin(self, uid: str) -> None:
+        """Load it, without waiting. Raises `NotFound`."""
+        launch = await self._launch(uid)
+        if launch.state in ("unloaded", "failed"):
+            launch.begin()
+
     async def news(self, uid: str, seen: int, seconds: float) -> Running:
         """How it is, as soon as that is something else than version ``seen``. Raises `NotFound`."""
         launch = self._launches.get(uid)
@@ -135,7 +141,7 @@ class Keeper:
             *(asyncio.to_thread(one.shown, since) for one, since in zip(launches, idle, strict=True))
         )
         self._forget_old()
-        return [*shown, *(record for _, record in self._failed.values())]
+        return [*shown, *(record for uid, (_, record) in self._failed.items() if uid not in self._launches)]
 
     async def stages(self, uid: str) -> list[Stage]:
         launch = self._launches.get(uid)
@@ -175,8 +181,8 @@ class Keeper:
 
     def _forget_old(self) -> None:
         long_ago = time.monotonic() - FAILED_SECONDS
-        old = [uid for uid, (at, _) in self._failed.items() if at < long_ago or uid in self._launches]
-        for uid in [*old, *list(self._failed)[: len(self._failed) - MOST_FAILED]]:
+        old = [uid for uid, (at, _) in self._failed.items() if at < long_ago]
+        for uid in [*old, *list(self._failed)[: max(0, len(self._failed) - MOST_FAILED)]]:
             self._failed.pop(uid, None)
 
     # -- the machine
@@ -185,7 +191,8 @@ class Keeper:
         return await asyncio.to_thread(self._engines().engines)
 
     async def cached(self) -> list[Cached]:
-        return await asyncio.to_thread(self._engines().cached)
+        specs = (await self._specs()).list()
+        return await asyncio.to_thread(self._engines().cached, specs)
 
     async def remove_cached(self, path: str) -> None:
         await asyncio.to_thread(self._engines().remove_cached, path)
@@ -236,6 +243,7 @@ class Keeper:
                 continue
             if uid in self._leaving:
                 await asyncio.gather(self._leaving[uid], return_exceptions=True)
+            self._failed.pop(uid, None)
             launch = self._launches[uid] = Launch(plan, self._surroundings())
             if first and (not self._restore or uid in asleep):
                 launch.rest()

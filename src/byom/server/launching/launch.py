@@ -15,10 +15,11 @@ import msgspec
 from byom.errors import ByomError, Unavailable
 from byom.host.child import Backoff
 from byom.runtime.memory import NotEnoughMemory
+from byom.runtime.process import EngineProcess
 from byom.server.launching.news import News
 from byom.server.launching.records import ON_THE_WAY, FileProgress, LaunchState, Replica, Running, Stage
 from byom.server.launching.replica import STOP_SECONDS, ReplicaKeeper
-from byom.server.launching.seam import EngineProcess, Plan, Prepared, Reserved, told
+from byom.server.launching.seam import Plan, Prepared, Reserved, told
 from byom.server.launching.surroundings import Surroundings
 from byom.server.log_file import LogFile, log_path
 from byom.types.target import Target
@@ -135,7 +136,9 @@ class Launch:
     def failure(self) -> Unavailable:
         """Why it failed, as an error."""
         wait = max(1.0, self._patience())
-        return Unavailable(f"{self.uid} could not be loaded. {self._reason}", code="model_not_running", retry_after=wait)
+        return Unavailable(
+            f"{self.uid} could not be loaded. {self._reason}", code="model_not_running", retry_after=wait
+        )
 
     def _patience(self) -> float:
         """Seconds until a load is tried again."""
@@ -214,7 +217,6 @@ class Launch:
             if not isinstance(error, ByomError | OSError):
                 log.exception("launching %s failed", self.uid)
             self._reason = told(error)
-            self._log.add(f"{self._reason}\n".encode())
             if self.serving:  # it is further replicas that did not start
                 self._be("ready", 1.0, self._reason)
                 return
@@ -330,6 +332,7 @@ class Launch:
     def _be(self, state: LaunchState, fraction: float, text: str) -> None:
         if state != self._state or text != self._stage.text:
             log.info("%s: %s: %s", self.uid, state, text)
+            self._log.add(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {state}: {text}\n".encode("utf-8", "replace"))
         self._state = state
         self._stage = Stage(state=state, fraction=fraction, text=text)
         self._stages.append(self._stage)

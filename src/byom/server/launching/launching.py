@@ -9,7 +9,7 @@ import secrets
 import string
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -23,11 +23,27 @@ from byom.server.launching.weights_keeper import WeightsKeeper
 from byom.server.log_file import last_lines, log_path
 
 if TYPE_CHECKING:
-    from byom.server.hub import Hub
+    from byom.catalog.catalog import Catalog
 
 SYSTEM = "system"
 NEWS_SECONDS = 10.0
 Progress = Callable[[Stage], None]
+
+
+class LaunchingHub(Protocol):
+    """What launching needs of a hub."""
+
+    @property
+    def catalog(self) -> Catalog: ...
+
+    @property
+    def weights(self) -> WeightsKeeper: ...
+
+    @property
+    def logs(self) -> Path: ...
+
+    async def spread(self) -> None:
+        """Have every process of the hub use the catalog as it is now."""
 
 
 class LaunchFailed(Unavailable):
@@ -45,7 +61,7 @@ class LaunchCancelled(Conflict):
 class Launching:
     """``hub.launching``"""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: LaunchingHub) -> None:
         self._hub = hub
         self._finishing: set[asyncio.Task[None]] = set()
 
@@ -116,6 +132,7 @@ class Launching:
         plan = await self.explain(request)
         plan = await self._stored(plan, request, actor)
         await self._keeper.changed()
+        await self._keeper.begin(plan.uid)
         if not wait:
             task = asyncio.ensure_future(self._finished(plan.uid, None, actor))
             self._finishing.add(task)
@@ -218,18 +235,17 @@ class Launching:
 
     # -- replicas
 
-    async def add_replicas(self, uid: str, count: int = 1, *, actor: str = SYSTEM) -> Running:
-        """Returns when they are ready. Raises `NotFound`, `LaunchFailed`."""
+    async def scale(self, uid: str, replicas: int, *, actor: str = SYSTEM) -> Running:
+        """Have so many; returns when they are ready. Raises `NotFound`, `LaunchFailed` where some did not start."""
         plan = catalog_weights.plan_of(catalog_weights.require(self._hub.catalog.state, uid))
-        wanted = plan.request.replicas + count
-        await self._scale(plan, wanted, actor)
+        await self._scale(plan, replicas, actor)
         async for running in self.news(uid):
             if running.state in ON_THE_WAY:
                 continue
-            if len(running.replicas) < wanted:
+            if running.state == "ready" and len(running.replicas) < replicas:
                 await self._scale(plan, max(1, len(running.replicas)), actor)
                 raise LaunchFailed(f"Not all replicas of {uid} could be started. {running.reason}")
-            if all(one.state == "ready" for one in running.replicas) or running.state != "ready":
+            if running.state != "ready" or all(one.state == "ready" for one in running.replicas):
                 return running
         raise LaunchCancelled(f"{uid} was stopped.")
 

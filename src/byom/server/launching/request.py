@@ -48,6 +48,10 @@ class LaunchRequest(msgspec.Struct, kw_only=True, frozen=True):
     """Seconds without a call after which its processes end; the next call starts them again."""
     evict: bool = False
     """Make room, where there is too little memory, by unloading models that were not used for longest."""
+    projector: str | None = None
+    """The image encoder's file, of those that the spec names."""
+    trust_remote_code: bool = False
+    """Let Python code that comes with the weights run."""
     environment: dict[str, str] = {}
     """Variables for the engine's processes."""
     start_seconds: Annotated[float, Meta(gt=0, le=86_400)] = 1800.0

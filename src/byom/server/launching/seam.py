@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import msgspec
 
 from byom.errors import ByomError
+from byom.runtime.process import EngineProcess
+from byom.runtime.specs.forms import ModelSpec
 from byom.server.launching.records import Cached, EngineShown, FileProgress
 from byom.server.launching.request import LaunchRequest
 from byom.types.target import Target
@@ -58,30 +60,6 @@ class Prepared(msgspec.Struct, kw_only=True):
     """For the runtime itself."""
 
 
-class EngineProcess(Protocol):
-    """One process, from its start."""
-
-    @property
-    def pid(self) -> int | None: ...
-
-    @property
-    def port(self) -> int:
-        """Where it listens on 127.0.0.1, once it is ready."""
-
-    async def ready(self) -> None:
-        """Start it; returns when it answers. Raises `EngineStartError`."""
-
-    async def wait(self) -> int | None:
-        """Its exit code, when it has ended; negative for a signal."""
-
-    async def stop(self, grace: float) -> None:
-        """Ends it and whatever it started. Nothing of it is left."""
-
-    @property
-    def last_words(self) -> str:
-        """The end of what it wrote."""
-
-
 Tell = Callable[[Sequence[FileProgress]], None]
 """Hears how far the fetching is."""
 
@@ -89,7 +67,7 @@ Tell = Callable[[Sequence[FileProgress]], None]
 class Runtime(Protocol):
     """Engines and weights. What blocks is called in threads."""
 
-    def resolve(self, spec: Any, request: LaunchRequest, uid: str) -> Plan:
+    def resolve(self, spec: ModelSpec, request: LaunchRequest, uid: str) -> Plan:
         """Choose engine and weights. Blocks. Raises `BadRequest` that says what is wrong and what would be right."""
 
     async def fetch(self, plan: Plan, tell: Tell) -> Any:
@@ -104,8 +82,8 @@ class Runtime(Protocol):
     def engines(self) -> list[EngineShown]:
         """Blocks."""
 
-    def cached(self) -> list[Cached]:
-        """Blocks."""
+    def cached(self, specs: Sequence[ModelSpec]) -> list[Cached]:
+        """Fetched weights, under the names of these specs. Blocks."""
 
     def remove_cached(self, path: str) -> None:
         """Blocks."""

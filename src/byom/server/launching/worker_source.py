@@ -1,4 +1,4 @@
-"""What the keeper of engines asks, in the process that holds the workers together: they have the catalog and the calls."""
+"""What the keeper of engines asks where several workers are one hub: they have the catalog and the calls."""
 
 from __future__ import annotations
 

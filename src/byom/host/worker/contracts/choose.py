@@ -13,7 +13,8 @@ from .python_object import is_class_model, is_function_model, locate
 
 def load(target: str, options: dict[str, Any]) -> list[Served]:
     """A folder with ``plugin.json`` is a plugin, an object with ``setup_fn`` and ``fn`` or a function a function model,
-    a class or an instance with ``generate_response`` a class model. Raises `LoadError` for everything else."""
+    a class or an instance with ``generate_response`` a class model, and an object with ``byom_models(options)`` says
+    itself what it serves. Raises `LoadError` for everything else."""
     if (Path(target) / "plugin.json").is_file():
         from . import plugin
 
@@ -21,6 +22,9 @@ def load(target: str, options: dict[str, Any]) -> list[Served]:
     if options.get("stand_ins", True):
         stand_ins.install()
     found, name = locate(target)
+    if callable(getattr(found, "byom_models", None)):
+        models: list[Served] = found.byom_models(options)
+        return models
     # Asked first: a class model may well have attributes of these names, a function model has no generate_response.
     if is_class_model(found):
         from . import klass

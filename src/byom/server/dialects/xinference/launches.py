@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
-from byom.errors import BadRequest
 from byom.server.dialects.xinference import launch_fields
 from byom.server.dialects.xinference.request import Json, Request
 
@@ -38,12 +36,11 @@ async def launch(services: Services, request: Request) -> Json:
     """Answers when the model is ready; with ``wait_ready=false`` at once. A caller who leaves does not stop it."""
     asked = launch_fields.read(request.fields(), services.address)
     wait = request.query.get("wait_ready", "true").lower() != "false"
-    uid = await asyncio.shield(asyncio.ensure_future(_launched(services, asked, request.actor, wait=wait)))
-    return Json({"model_uid": uid})
+    return Json({"model_uid": await services.see_through(_launched(services, asked, request.actor, wait=wait))})
 
 
 async def _launched(services: Services, asked: Launch, actor: str, *, wait: bool) -> str:
-    uid: str = await services.launching.launch(asked.request, wait=wait)
+    uid: str = await services.launching.launch(asked.request, wait=wait, actor=actor)
     if asked.most_calls is not None:
         limits = {"limits": {"concurrency": asked.most_calls}}
         await services.hub.catalog.models.update(uid, limits, actor=actor)
@@ -52,16 +49,13 @@ async def _launched(services: Services, asked: Launch, actor: str, *, wait: bool
 
 async def terminate(services: Services, request: Request) -> Json:
     uid = (await services.get(request.places[0])).uid
-    await services.launching.terminate(uid)
+    await services.launching.terminate(uid, actor=request.actor)
     return Json()
 
 
 async def cancel(services: Services, request: Request) -> Json:
     """Of a model that is ready it is refused: that is what terminating is for."""
-    run = await services.get(request.places[0])
-    if run.state in ("ready", "unloaded"):
-        raise BadRequest(f"The launch of {run.uid} has ended: the model is ready. Terminate it instead.")
-    await services.launching.cancel(run.uid)
+    await services.launching.cancel(request.places[0], actor=request.actor)
     return Json()
 
 
@@ -149,6 +143,12 @@ def _replica(run: Running, one: Replica) -> dict[str, Any]:
         "created_ts": int(one.since),
         "error_message": one.reason,
     }
+
+
+async def events(services: Services, request: Request) -> Json:
+    """What has happened since the last load began."""
+    _, stages = await services.launching.progress(request.places[0])
+    return Json([{"event_type": "INFO", "event_ts": int(one.at), "event_content": one.text} for one in stages])
 
 
 async def list_replicas(services: Services, request: Request) -> Json:

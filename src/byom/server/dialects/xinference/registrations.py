@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -35,14 +36,34 @@ async def unregister(services: Services, request: Request) -> Json:
 
 
 async def list_registrations(services: Services, request: Request) -> Json:
-    detailed = request.query.get("detailed", "").lower() == "true"
-    return Json(await services.launching.specs(request.places[0], detailed=detailed))
+    """By lower-case name, those that come with the hub among them."""
+    kind = request.places[0]
+    if request.query.get("detailed", "").lower() != "true":
+        return Json([_named(spec) for spec in await services.launching.specs(kind)])
+    cached = {(one.model_name, one.format, one.quantization) for one in await services.launching.cached()}
+    running = Counter(run.model_name for run in await services.running() if run.state != "failed")
+    specs = await services.launching.specs(kind, detailed=True)
+    return Json([_detailed(spec, running[spec["model_name"]], cached) for spec in specs])
 
 
 async def get_registration(services: Services, request: Request) -> Json:
     kind, name = request.places
-    return Json(await services.launching.spec(kind, name))
+    return Json({**await services.launching.spec(kind, name), "model_type": kind})
 
 
-def summary(spec: dict[str, Any]) -> dict[str, Any]:
-    return {"model_name": spec["model_name"], "is_builtin": bool(spec.get("is_builtin"))}
+def _named(spec: dict[str, Any]) -> dict[str, Any]:
+    return {"model_name": spec["model_name"], "is_builtin": spec["is_builtin"]}
+
+
+def _detailed(spec: dict[str, Any], running: int, cached: set[tuple[str, str, str]]) -> dict[str, Any]:
+    variants = [_with_cache(spec["model_name"], one, cached) for one in spec["model_specs"]]
+    hubs = list(dict.fromkeys(one.get("model_hub") or "huggingface" for one in variants))
+    more = {"model_version_count": len(variants), "model_instance_count": running, "download_hubs": hubs}
+    return {**spec, "model_specs": variants, **more}
+
+
+def _with_cache(name: str, variant: dict[str, Any], cached: set[tuple[str, str, str]]) -> dict[str, Any]:
+    """``cache_status``: one truth for each quantization, of a format that has several files."""
+    quantizations = variant.get("quantizations") or [variant.get("quantization", "none")]
+    there = [(name, variant["model_format"], one) in cached for one in quantizations]
+    return {**variant, "cache_status": there if variant["model_format"] == "ggufv2" else all(there)}

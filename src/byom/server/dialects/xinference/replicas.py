@@ -23,8 +23,7 @@ async def add(services: Services, request: Request) -> Json:
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise BadRequest("replica: give how many to add, 1 or more.", param="replica")
     before = {one.id for one in run.replicas}
-    await services.launching.scale(run.uid, run.wanted_replicas + count)
-    now = await services.get(run.uid)
+    now = await services.launching.scale(run.uid, run.wanted_replicas + count, actor=request.actor)
     new = [_added(run.uid, one) for one in now.replicas if one.id not in before]
     if count == 1 and len(new) == 1:
         return Json(new[0])
@@ -41,8 +40,8 @@ async def remove(services: Services, request: Request) -> Json:
         raise NotFound(f"The model {run.uid} has no replica {number[:20]}; there are {there}.", param="replica_id")
     if len(known) == 1:
         raise BadRequest(f"This is the only replica of {run.uid}. Terminate the model instead.", param="replica_id")
-    await services.launching.remove_replica(run.uid, int(number))
-    return Json({"remaining_replicas": len(known) - 1})
+    left = await services.launching.remove_replica(run.uid, int(number), actor=request.actor)
+    return Json({"remaining_replicas": left})
 
 
 def _check(fields: dict[str, Any], engine: str, n_gpu: int | str | None) -> None:

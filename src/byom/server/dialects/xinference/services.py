@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from byom.errors import ModelNotFound
-from byom.server.dialects.xinference.description import describe
+from byom.server.description import describe
 
 if TYPE_CHECKING:
     from byom.catalog.snapshot import Route, Snapshot
@@ -16,9 +18,13 @@ if TYPE_CHECKING:
     from byom.server.launching.records import Running
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     hub: Hub
+    _under_way: set[asyncio.Task[Any]] = field(default_factory=set)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -53,3 +59,15 @@ class Services:
         """Empty where the catalog does not know it (yet)."""
         route = self.route(uid)
         return {} if route is None else describe(self.hub.catalog.state, route)
+
+    async def see_through(self, work: Coroutine[Any, Any, T]) -> T:
+        """What comes of ``work``, which goes on when the caller leaves meanwhile."""
+        task = asyncio.ensure_future(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
+    async def gpu_count(self) -> int:
+        from byom.runtime.hardware import detect_hardware
+
+        return len((await asyncio.to_thread(detect_hardware)).gpus)

@@ -1,14 +1,26 @@
-"""A model as ``GET /v1/models/{uid}`` describes it: what clients read, whatever the model is made of."""
+"""A model as ``/v1/models`` describes it beside OpenAI's fields: as Xinference does, whatever it is made of."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from byom.runtime.specs.forms import ModelSpec, Variant
+from byom.runtime.specs.render import describe as describe_spec
+from byom.server.launching.catalog_weights import plan_of
+
 if TYPE_CHECKING:
     from byom.catalog.snapshot import Route
-    from byom.catalog.state import State
+    from byom.catalog.state import ConnectionRow, State
 
-_FOR_ALL: dict[str, Any] = {"address": None, "accelerators": [], "model_engine": None, "replica": 1, "quantization": None}
+_FOR_ALL: dict[str, Any] = {
+    "address": None,
+    "accelerators": [],
+    "model_engine": None,
+    "replica": 1,
+    "quantization": None,
+}
 _OF_LLM: dict[str, Any] = {
     "model_lang": [],
     "model_description": None,
@@ -37,8 +49,28 @@ def describe(state: State, route: Route) -> dict[str, Any]:
     if kind == "LLM":
         found["context_length"] = route.context_window
     connection = state.connections.get(route.connection_id)
-    if connection is None or connection.kind != "weights":
-        return found
+    if connection is not None and connection.kind == "weights":
+        found |= _of_weights(connection, route)
+    return found
+
+
+def _of_weights(connection: ConnectionRow, route: Route) -> dict[str, Any]:
+    plan = plan_of(connection)
+    spec, variant = msgspec.convert(plan.spec, ModelSpec), msgspec.convert(plan.variant, Variant)
+    target = route.target
+    found = describe_spec(spec, variant)
+    found |= {
+        "address": f"{target.host}:{target.port}" if target.host else None,
+        "accelerators": [str(one) for one in plan.request.gpu_idx or ()],
+        "model_engine": plan.engine,
+        "replica": plan.request.replicas,
+    }
+    if plan.abilities:
+        found["model_ability"] = list(plan.abilities)
+    if found["model_type"] == "LLM":
+        found["context_length"] = plan.context_length or found["context_length"]
+    elif plan.dimensions is not None:
+        found["dimensions"] = plan.dimensions
     return found
 
 

@@ -1,0 +1,151 @@
+"""Launches whose weights are fetched first: from a server on this machine, with everything that can go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import hashlib
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from byom.server.hub import Hub
+from byom.server.launching.launching import LaunchCancelled, LaunchFailed
+from byom.server.launching.request import LaunchRequest
+from byom.settings import load_settings
+from tests.runtime.tiny_gguf import write_tiny_gguf
+from tests.server.launching.specs import gguf_spec
+from tests.server.processes import until
+
+ASK = {"model": "far", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 3}
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    slow = threading.Event()
+
+    def log_message(self, *_: object) -> None: ...
+
+    def copyfile(self, source: object, outputfile: object) -> None:
+        """Half of the file, and then the rest when the test says so."""
+        data = source.read()  # type: ignore[attr-defined]
+        outputfile.write(data[: len(data) // 2])  # type: ignore[attr-defined]
+        if "slow" in self.path:
+            self.slow.wait(20)
+        with contextlib.suppress(OSError):
+            outputfile.write(data[len(data) // 2 :])  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[str]:
+    """URL of a folder with ``tiny.gguf`` and ``slow.gguf``."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    write_tiny_gguf(folder / "tiny.gguf")
+    (folder / "slow.gguf").write_bytes((folder / "tiny.gguf").read_bytes())
+    _Quiet.slow.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        _Quiet.slow.set()
+        server.shutdown()
+        thread.join()
+
+
+def far(url: str, folder: Path, **entry: object) -> dict[str, object]:
+    spec = gguf_spec(folder, "far")
+    name = url.rpartition("/")[2]
+    spec["model_specs"][0] |= {"model_uri": url, "model_file_name_template": name, **entry}
+    return spec
+
+
+async def test_weights_of_a_url_are_fetched_once_with_progress_and_served(
+    hub: Hub, admin: httpx2.AsyncClient, served: str, tmp_path: Path
+) -> None:
+    digest = hashlib.sha256((tmp_path / "served" / "tiny.gguf").read_bytes()).hexdigest()
+    await hub.launching.register(far(f"{served}/tiny.gguf", tmp_path, sha256=digest), persist=False)
+    stages = []
+    await hub.launching.launch(LaunchRequest(model_name="far"), progress=stages.append)
+    fetched = [file for stage in stages for file in stage.files]
+    assert fetched
+    assert fetched[-1].done == fetched[-1].total == (tmp_path / "served" / "tiny.gguf").stat().st_size
+    fractions = [stage.fraction for stage in stages if stage.state != "queued"]
+    assert fractions == sorted(fractions)
+    assert (await admin.post("/v1/chat/completions", json=ASK)).status_code == 200
+    (cached,) = await hub.launching.cached()
+    assert (cached.model_name, cached.format) == ("far", "ggufv2")
+    (tmp_path / "served" / "tiny.gguf").unlink()
+    await hub.launching.terminate("far")
+    await hub.launching.launch(LaunchRequest(model_name="far"))
+    assert (await admin.post("/v1/chat/completions", json=ASK)).status_code == 200
+    await hub.launching.terminate("far")
+    await hub.launching.remove_cached(cached.path)
+    assert await hub.launching.cached() == []
+
+
+async def test_weights_that_are_not_what_was_promised_are_refused_and_not_kept(
+    hub: Hub, served: str, tmp_path: Path
+) -> None:
+    """Must show: wrong checksum"""
+    await hub.launching.register(far(f"{served}/tiny.gguf", tmp_path, sha256="0" * 64), persist=False)
+    with pytest.raises(LaunchFailed, match="(?i)checksum|sha-?256"):
+        await hub.launching.launch(LaunchRequest(model_name="far"))
+    assert list((hub.settings.home / "models").rglob("*.gguf*")) == []
+    assert hub.catalog.state.connection("far") is None
+
+
+async def test_cancelling_while_weights_are_fetched_stops_the_fetching(
+    hub: Hub, served: str, tmp_path: Path
+) -> None:
+    await hub.launching.register(far(f"{served}/slow.gguf", tmp_path), persist=False)
+    waiting = asyncio.ensure_future(hub.launching.launch(LaunchRequest(model_name="far")))
+
+    async def fetching() -> bool:
+        if hub.catalog.state.connection("far") is None:
+            return False
+        running = await hub.launching.get("far")
+        return bool(running.stage.files) and running.stage.files[0].done > 0
+
+    await until(fetching)
+    async with asyncio.timeout(5):
+        await hub.launching.cancel("far")
+        with pytest.raises(LaunchCancelled):
+            await waiting
+    assert await hub.launching.running() == []
+
+
+async def test_a_server_that_is_not_there_is_named(hub: Hub, tmp_path: Path) -> None:
+    await hub.launching.register(far("http://127.0.0.1:9/tiny.gguf", tmp_path), persist=False)
+    with pytest.raises(LaunchFailed, match=r"127\.0\.0\.1:9"):
+        await hub.launching.launch(LaunchRequest(model_name="far"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system takes root")
+async def test_a_full_disk_is_told_before_and_what_was_fetched_is_used_when_there_is_room(
+    served: str, tmp_path: Path
+) -> None:
+    """Must show: disk full while downloading"""
+    home = tmp_path / "home"
+    models = home / "models"
+    models.mkdir(parents=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "none", str(models)], check=False)
+    if mounted.returncode:
+        pytest.skip("this machine lets nobody mount")
+    try:
+        async with Hub.session(load_settings({"home": home}, environ={})) as hub:
+            await hub.launching.register(far(f"{served}/tiny.gguf", tmp_path), persist=False)
+            with pytest.raises(LaunchFailed, match="(?i)room|full|space"):
+                await hub.launching.launch(LaunchRequest(model_name="far"))
+            assert hub.catalog.state.connection("far") is None
+            subprocess.run(["mount", "-o", "remount,size=20m", str(models)], check=True)
+            await hub.launching.launch(LaunchRequest(model_name="far"))
+            assert (await hub.launching.get("far")).state == "ready"
+    finally:
+        subprocess.run(["umount", str(models)], check=True)
