@@ -27,6 +27,7 @@ from byom.errors import (
 )
 from byom.models.collect import collect
 from byom.models.endpoint import EndpointChatModel, EndpointEmbeddingModel
+from byom.models.wire import usage_of
 from byom.testing import Behavior, FakeUpstream, ScriptedToolCall
 from byom.types.chat import ChatRequest
 from byom.types.model_info import ModelInfo
@@ -144,6 +145,12 @@ async def test_usage_is_read_wherever_the_server_puts_it(usage: Any) -> None:
     result = await answer(Behavior(text="a b c", usage=usage, prompt_tokens=11, completion_tokens=7, cached_tokens=4))
     assert (result.usage.prompt_tokens, result.usage.completion_tokens, result.usage.cached_tokens) == (11, 7, 4)
     assert not result.usage.estimated
+
+
+def test_a_server_that_marks_its_counts_as_estimated_is_believed() -> None:
+    counts = {"prompt_tokens": 3, "completion_tokens": 4}
+    assert not usage_of(counts).estimated
+    assert usage_of(counts | {"estimated": True}).estimated
 
 
 async def test_missing_usage_is_estimated_and_marked() -> None:

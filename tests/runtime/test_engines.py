@@ -73,15 +73,15 @@ def test_the_engine_follows_format_and_hardware(
 def test_an_engine_can_be_forced_and_says_why_it_cannot() -> None:
     choice = choose(spec_of(FOLDER), GPU, known_engines(), installed=ALL, forced="TRANSFORMERS", quantization="4-bit")
     assert (choice.engine.name, choice.variant.quantization) == ("transformers", "4-bit")
-    with pytest.raises(NoEngine, match="vLLM cannot serve m here:\n- vLLM 1: it needs a GPU"):
+    with pytest.raises(NoEngine, match=r"vLLM cannot serve m here:\n- vLLM 1: it needs a GPU"):
         choose(spec_of(FOLDER), CPU, known_engines(), installed=ALL, forced="vllm")
-    with pytest.raises(BadRequest, match="There is no engine vlm. Did you mean vLLM?"):
+    with pytest.raises(BadRequest, match=r"There is no engine vlm\. Did you mean vLLM\?"):
         choose(spec_of(FOLDER), CPU, known_engines(), installed=ALL, forced="vlm")
 
 
 def test_without_an_engine_it_says_what_to_install() -> None:
     nothing = {name: Installed(version=None, hint=f"install {name}") for name in ALL}
-    with pytest.raises(NoEngine, match="not installed: install llama.cpp") as caught:
+    with pytest.raises(NoEngine, match=r"not installed: install llama\.cpp") as caught:
         choose(spec_of(GGUF), CPU, known_engines(), installed=nothing)
     assert len(caught.value.details["engines"]) == 4
     with pytest.raises(BadRequest, match="m has no variant awq"):
@@ -174,7 +174,7 @@ def test_the_real_parser_of_vllm_takes_the_command_line(tmp_path: Path) -> None:
     command = command_of(engine, spec, tmp_path, (0, 1), kv_cache_dtype="fp8", limit_mm_per_prompt='{"image": 2}')
     program = (
         "import json, sys\n"
-        "from vllm.entrypoints.openai.cli_args import make_arg_parser\n"
+        "from vllm.entrypoints.launchers.cli_args import make_arg_parser\n"
         "from vllm.utils.argparse_utils import FlexibleArgumentParser\n"
         "found = make_arg_parser(FlexibleArgumentParser()).parse_args(sys.argv[1:])\n"
         "print(json.dumps({'port': found.port, 'length': found.max_model_len}))"
@@ -196,7 +196,8 @@ def test_the_command_line_of_transformers(tmp_path: Path) -> None:
 
 
 def test_the_settings_of_sglang(tmp_path: Path) -> None:
-    command = command_of(engine_named("sglang", known_engines()), spec_of(AWQ), tmp_path, mem_fraction_static=0.5)
+    engine = engine_named("sglang", known_engines())
+    command = command_of(engine, spec_of(AWQ), tmp_path, mem_fraction_static=0.5)
     text = (tmp_path / "slot" / "sglang.yaml").read_text()
     assert 'served-model-name: "m"\ncontext-length: 4096\nmax-running-requests: 8\n' in text
     assert command.argv[-1] == "--mem-fraction-static=0.5"

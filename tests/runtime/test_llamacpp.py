@@ -32,7 +32,7 @@ MESSAGES = [{"role": "user", "content": "hello"}]
 
 
 def tokens(text: str) -> int:
-    """Of the tiny vocabulary: the start, and the bytes of the text, in which each space, one before it too, has three."""
+    """Of the tiny vocabulary: the start, and the bytes; each space, one before the text too, has three."""
     return 1 + len(f" {text}".replace(" ", "___"))
 
 
@@ -105,10 +105,12 @@ async def test_a_template_and_stops_of_the_spec_are_used(tiny_gguf: Path) -> Non
     async with running(spec_of(tiny_gguf, chat_template=template)) as client:
         answer = (await client.post("/chat/completions", json={"messages": MESSAGES, "max_tokens": 1})).json()
         assert answer["usage"]["prompt_tokens"] == tokens("hello")
-        answer = (await client.post("/completions", json={"prompt": "x", "max_tokens": 3, "temperature": 0})).json()
-        first = answer["choices"][0]["text"][0]
-    async with running(spec_of(tiny_gguf, stop=[first])) as client:
-        answer = (await client.post("/completions", json={"prompt": "x", "max_tokens": 3, "temperature": 0})).json()
+    greedy = {"prompt": "b", "max_tokens": 9, "temperature": 0, "logit_bias": [["Q", 50]]}
+    async with running(spec_of(tiny_gguf)) as client:
+        answer = (await client.post("/completions", json=greedy)).json()
+        assert answer["choices"][0]["text"].startswith("QQ")
+    async with running(spec_of(tiny_gguf, stop=["QQ"])) as client:
+        answer = (await client.post("/completions", json=greedy)).json()
         assert answer["choices"][0]["finish_reason"] == "stop"
         assert answer["choices"][0]["text"] == ""
 

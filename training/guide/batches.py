@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from . import tokens
-from .facts import Fact
+from .facts import OUTSIDE, Fact
 from .noise import disturb
 
 ABOUT = (
@@ -27,6 +27,9 @@ SYSTEM = (
 )  # fmt: skip
 SYSTEM_SHARE = 0.1
 """Of conversations have a system message, so that one is read past."""
+FRAGMENT_SHARE = 0.06
+"""Of questions are words of the answer itself."""
+NO_FRAGMENTS = frozenset({OUTSIDE, "hello", "thanks", "bye", "what-can-you-do"})
 CUT_AFTER = 6
 """Tokens of the answer in a conversation that only teaches which answer it is."""
 
@@ -67,13 +70,23 @@ class Teacher:
 
     def question(self, fact: Fact) -> str:
         """A question whose answer is the fact, as people might type it."""
-        if fact.topics and self.random.random() < 0.25:
+        chance = self.random.random()
+        if chance < FRAGMENT_SHARE and fact.name not in NO_FRAGMENTS:
+            return self._fragment(fact)
+        if fact.topics and chance < 0.25:
             start = ABOUT[int(self.random.integers(len(ABOUT)))]
             topic = fact.topics[int(self.random.integers(len(fact.topics)))]
             text = f"{start} {topic.sample(self.random)}"
         else:
             text = fact.questions[int(self.random.integers(len(fact.questions)))].sample(self.random)
         return disturb(text.strip(), self.random).lower()
+
+    def _fragment(self, fact: Fact) -> str:
+        """Some words of an answer in a row: whoever asks with the words of the documentation is understood too."""
+        words = fact.answers[int(self.random.integers(len(fact.answers)))].replace("`", "").lower().split()
+        length = int(self.random.integers(3, 9))
+        start = int(self.random.integers(max(1, len(words) - length)))
+        return " ".join(words[start : start + length])
 
     def conversation(self, turns: int, cut: bool) -> Conversation:
         """`turns` questions with their answers; `cut` leaves off most of the last answer."""

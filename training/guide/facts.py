@@ -47,6 +47,7 @@ def grammar() -> Grammar:
 def load() -> dict[str, Fact]:
     """All facts by name, in the order of their files."""
     rules = grammar()
+    more = tomllib.loads((HERE / "more_questions.toml").read_text(encoding="utf-8"))
     found: dict[str, Fact] = {}
     for path in sorted((HERE / "facts").glob("*.toml")):
         for name, entry in tomllib.loads(path.read_text(encoding="utf-8")).items():
@@ -57,12 +58,14 @@ def load() -> dict[str, Fact]:
                 name,
                 answers,
                 tuple(entry["needs"]),
-                tuple(rules.parse(text) for text in entry["ask"]),
+                tuple(rules.parse(text) for text in (*entry["ask"], *more.pop(name, []))),
                 tuple(rules.parse(text) for text in entry.get("topics", [])),
             )
             missing = [(need, answer) for need in entry["needs"] for answer in answers if not holds(answer, need)]
             if missing:
                 raise ValueError(f"{path.name}: {name} lacks {missing[0]}")
+    if more:
+        raise ValueError(f"more_questions.toml: there is no fact {', '.join(more)}")
     return found
 
 

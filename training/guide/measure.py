@@ -51,6 +51,7 @@ def engine(path: Path, threads: int = 1) -> Iterator[Engine]:
     parameters.model.path = str(path)
     parameters.n_ctx = CONTEXT
     parameters.n_parallel = 1
+    parameters.verbosity = -1
     parameters.port = 0
     parameters.cpuparams.n_threads = threads
     server = xllamacpp.Server(parameters)

@@ -18,6 +18,22 @@ FILLERS = (
     "a", "this", "that", "some", "new", "own", "single", "whole", "certain", "specific", "particular", "other", "only",
     "properly", "correctly", "best", "first", "today", "again", "currently", "usually", "always", "still", "even",
 )  # fmt: skip
+CONTEXT = (
+    "i just installed it.", "we are a small team.", "my boss asked me:", "there is a problem.", "i have a server.",
+    "in a few words,", "for our company,", "on my machine,", "as a beginner,", "on a shared server,", "one of our users asks:",
+    "i read the docs but:", "we use it at work.", "from now on,", "at the moment,", "for a project,", "in our network,",
+    "just to be sure:", "i am not sure,", "another question.", "next,", "suppose i am an admin.", "in short,", "honestly,",
+)  # fmt: skip
+ENDING = (
+    ", what now?", ". what now?", ". how?", ", how?", ". how do i do that?", ", how do i do that?", ", what should i do?",
+    ". what do i do?", ". is that possible?", ", can you help?", ". what is the command?", ". any idea?", ". why?",
+    ". where do i look?", ", is there a command?", ". can byom do that?", ". what do i type?",
+)  # fmt: skip
+PLAIN_WORDS = frozenset(
+    "how do i can what is the a an to of for in with my our it which does are on be me you we would should this that "
+    "there have has and or from by at so any some when if will".split()
+)
+"""Words that say little: some questions come without them, so that the others are learnt to decide."""
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 KEEP_SHORT = 4
 """Words up to so many letters are not misspelt: they would become other words."""
@@ -43,27 +59,46 @@ def unknown(random: np.random.Generator) -> str:
 
 
 def disturb(question: str, random: np.random.Generator) -> str:
-    """The question as somebody might type it. About a third of them stay nearly as they are."""
-    chance = random.random(6)
-    words = question.split()
-    if chance[0] < 0.6:
-        words = [_word(word, random) for word in words if len(words) < 4 or random.random() > 0.03]
-    if chance[1] < 0.15 and words:
+    """The question as somebody might type it; nearly half of them stay almost as they are."""
+    chance = random.random(8)
+    words = _fewer(question.split(), float(chance[0]), random)
+    if chance[1] < 0.12 and len(words) > 2:
+        at = int(random.integers(len(words) - 1))
+        words[at], words[at + 1] = words[at + 1], words[at]
+    elif chance[1] > 0.93:
+        words = [words[at] for at in random.permutation(len(words))]
+    words = [_word(word, random) for word in words]
+    if chance[2] < 0.15:
         words.insert(int(random.integers(len(words) + 1)), FILLERS[int(random.integers(len(FILLERS)))])
-    if chance[2] < 0.08 and len(words) > 3:
+    if chance[3] < 0.05 and len(words) > 3:
         words.insert(int(random.integers(len(words) + 1)), unknown(random))
-    if chance[3] < 0.2:
-        words.insert(0, BEFORE[int(random.integers(len(BEFORE)))])
+    if chance[4] < 0.25:
+        before = BEFORE if chance[4] < 0.13 else CONTEXT
+        words.insert(0, before[int(random.integers(len(before)))])
     text = " ".join(words)
-    if chance[4] < 0.7 and text[-1:] not in ("?", "!", "."):
+    if chance[5] < 0.1 and len(words) > 3:
+        text = text.rstrip("?!.") + ENDING[int(random.integers(len(ENDING)))]
+    elif chance[5] < 0.75 and text[-1:] not in ("?", "!", "."):
         end = AFTER[int(random.integers(len(AFTER)))]
         text += end if end[0] in "?.!" else f" {end}"
-    if chance[5] < 0.1:
+    if chance[6] < 0.1:
         text = text.replace("'", "").replace(",", "")
     return text.strip()
 
 
+def _fewer(words: list[str], chance: float, random: np.random.Generator) -> list[str]:
+    """Some questions lose the words that say little, some lose any words."""
+    if chance < 0.15:
+        kept = [word for word in words if word not in PLAIN_WORDS]
+    elif chance < 0.5 and len(words) > 3:
+        share = 0.1 if chance < 0.38 else 0.25
+        kept = [word for word in words if random.random() > share]
+    else:
+        return words
+    return kept if len(kept) > 1 else words
+
+
 def _word(word: str, random: np.random.Generator) -> str:
-    if len(word) > KEEP_SHORT and word.isalpha() and random.random() < 0.04:
+    if len(word) > KEEP_SHORT and word.isalpha() and random.random() < 0.02:
         return typo(word, random)
     return word

@@ -23,7 +23,7 @@ from .muon import Muon
 from .network import Network, Shape
 
 SEED = 20260
-SHARES = {OUTSIDE: 14.0, "what-is-byom": 2.0}
+SHARES = {OUTSIDE: 18.0, "what-is-byom": 2.0}
 """How often a fact is drawn, where it is not once."""
 TOKENIZER_QUESTIONS = 40_000
 
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--rows", type=int, default=16)
     parser.add_argument("--length", type=int, default=256)
-    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--rate", type=float, default=4e-3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--start", type=Path, help="weights of an earlier run with the same tokenizer, to go on from")
     parser.add_argument("--tokenizer", type=Path, help="a tokenizer to use instead of learning one")

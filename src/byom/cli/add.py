@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from byom.cli import assignments, options, output
+from byom.cli import limit_options as limit
 
 app = typer.Typer()
 
@@ -52,6 +53,12 @@ def add(
     threads: Annotated[int | None, typer.Option(min=1, help="Calls at once in each process.")] = None,
     timeout: Annotated[float | None, typer.Option(min=0.001, help="Seconds for one call.")] = None,
     memory_mb: Annotated[int | None, typer.Option(min=1, help="Memory of a process, in MiB.")] = None,
+    rpm: limit.Rpm = None,
+    tpm: limit.Tpm = None,
+    rate: limit.Rate = None,
+    concurrency: limit.Concurrency = None,
+    budget: limit.Budget = None,
+    max_wait: limit.MaxWait = None,
     eager: Annotated[bool, typer.Option("--eager", help="Start it with the hub, not with the first call.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -74,6 +81,9 @@ def add(
         "memory_mb": memory_mb,
         "eager": eager or None,
         "args": assignments.assigned(args, None) or None,
+        "limits": limit.given_limits(
+            rpm=rpm, tpm=tpm, rate=rate, concurrency=concurrency, budget=budget, max_wait=max_wait
+        ),
     }
     fields = {field: value for field, value in fields.items() if value is not None}
     params = assignments.assigned([*(sets or ()), *(preset or ())], None)

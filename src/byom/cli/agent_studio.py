@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import typer
+
 from byom.cli import add, options
 
 
@@ -16,9 +18,15 @@ def connect(
     key: str | None,
     fields: Mapping[str, Any],
     *,
+    plain: bool,
     as_json: bool,
 ) -> None:
     """``models``: the server's names, and what to call them here. User and password in the URL are kept as a secret."""
+    if not plain or not models:
+        raise typer.BadParameter(
+            "name each model with --model: the server lists none. --header and --no-check are not for it",
+            param_hint="--dialect agentstudio",
+        )
     # Not with the program: that half of a second is for those who want it.
     from byom.host.agentstudio.remote import BASIC, TARGET
     from byom.host.agentstudio.server import without_user

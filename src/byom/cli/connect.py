@@ -57,10 +57,7 @@ def connect(
       byom connect tgi --url http://tgi:8080/v1/chat/completions --model tgi --budget 5.00/month
       byom connect studio --url http://studio:8000 --dialect agentstudio --model gpt-4o
     """
-    if model and every:
-        raise typer.BadParameter("give either --model or --all", param_hint="--all")
-    if called and (every or len(model or ()) > 1 or any("=" in one for one in model or ())):
-        raise typer.BadParameter("it names one model; of several write --model ID=NAME", param_hint="--as")
+    _check_names(model, called, every=every)
     fields: dict[str, Any] = {
         "headers": options.given_headers(header),
         "ca_file": ca_file,
@@ -71,12 +68,10 @@ def connect(
     fields = {field: value for field, value in fields.items() if value is not None}
     secret = options.given_key(key, key_env, key_stdin=key_stdin)
     if dialect == "agentstudio":
-        if header or no_check or not model:
-            raise typer.BadParameter(
-                "name each model with --model: the server lists none. --header and --no-check are not for it",
-                param_hint="--dialect agentstudio",
-            )
-        agent_studio.connect(name, url, dict(map(_named, model)), called, secret, fields, as_json=as_json)
+        plain = not header and not no_check
+        agent_studio.connect(
+            name, url, dict(map(_named, model or [])), called, secret, fields, plain=plain, as_json=as_json
+        )
         return
     with options.hub() as client:
         wanted = dict(map(_named, model or []))
@@ -94,6 +89,13 @@ def connect(
         output.print_json(saved)
     else:
         _show(saved)
+
+
+def _check_names(model: list[str] | None, called: str | None, *, every: bool) -> None:
+    if model and every:
+        raise typer.BadParameter("give either --model or --all", param_hint="--all")
+    if called and (every or len(model or ()) > 1 or any("=" in one for one in model or ())):
+        raise typer.BadParameter("it names one model; of several write --model ID=NAME", param_hint="--as")
 
 
 def _named(model: str) -> tuple[str, str]:

@@ -77,7 +77,8 @@ def host(
             typer.echo("Without --tls-cert the key and all texts cross the network as they are.", err=True)
 
     try:
-        serve(served.app(token or made), address, port, follow_stdin=False, tls=tls, on_ready=ready)
+        application = served.app(token or made, managed=False)
+        serve(application, address, port, follow_stdin=False, tls=tls, on_ready=ready)
     except ssl.SSLError as error:
         raise ConfigError(f"The certificate and its key cannot be used: {error.reason or error}.") from error
     except OSError as error:

@@ -1,4 +1,4 @@
-"""``/v1/rerank`` as Xinference's clients ask and are answered: told by the ``kwargs`` that they always send.
+"""``/v1/rerank`` as Xinference's clients ask and are answered: told by ``max_chunks_per_doc``, which they always send.
 
 Servers answer a list ``results`` (or ``data``) of ``index`` and a score, in any order, with what they please beside it.
 These clients read ``id``, ``results`` by falling score, each with its ``document`` where that was asked for, and
@@ -7,7 +7,6 @@ These clients read ``id``, ``results`` by falling score, each with its ``documen
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,13 +16,13 @@ from byom.ledger.request_id import new_id
 if TYPE_CHECKING:
     from byom.gateway.request import Downstream
 
-_KWARGS = re.compile(rb'"kwargs" ?: ?"')
+_MARK = b'"max_chunks_per_doc"'
 _OWN = frozenset({"kwargs", "max_chunks_per_doc", "return_documents", "return_len"})
 """Fields of these clients that no server of another kind knows."""
 
 
 def is_xinference(body: bytes) -> bool:
-    return _KWARGS.search(body) is not None
+    return body.find(_MARK) >= 0
 
 
 def translated(body: bytes, down: Downstream) -> tuple[bytes, Downstream]:

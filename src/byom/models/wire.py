@@ -57,6 +57,7 @@ def usage_of(fields: Any) -> Usage | None:
         audio_prompt_tokens=_count(before, "audio_tokens"),
         reasoning_tokens=_count(after, "reasoning_tokens"),
         audio_completion_tokens=_count(after, "audio_tokens"),
+        estimated=fields.get("estimated") is True,
     )
 
 

@@ -19,9 +19,8 @@ from tests.dialects.older_clients import folder_of
 PROGRAM = Path(__file__).with_name("program.py")
 SERIES = (0, 1, 4)
 """0.16, 1.16 and the current one."""
-SINCE_1 = pytest.mark.parametrize("xinference", (1, 4), indirect=True)
-SINCE_4 = pytest.mark.parametrize("xinference", (4,), indirect=True)
-ONLY_0 = pytest.mark.parametrize("xinference", (0,), indirect=True)
+SINCE_1 = pytest.mark.parametrize("xinference", [1, 4], indirect=True)
+SINCE_4 = pytest.mark.parametrize("xinference", [4], indirect=True)
 ANSWER_SECONDS = 120.0
 
 

@@ -77,6 +77,15 @@ def test_it_serves_https_with_the_name_of_its_certificate(command, tmp_path):
         say(url, "sk-x")
 
 
+def test_who_may_call_the_models_may_not_say_what_runs_nor_read_the_log(command):
+    _, lines = command("--key", "sk-caller")
+    url = lines[0].split()[-1].removesuffix("/v1")
+    with httpx2.Client(headers={"authorization": "Bearer sk-caller"}, timeout=30) as http:
+        assert http.put(f"{url}/-/configuration", json={"target": "os:system"}).status_code == 404
+        assert http.get(f"{url}/-/logs").status_code == 404
+    assert say(f"{url}/v1", "sk-caller").status_code == 200
+
+
 def test_on_a_loopback_address_no_key_is_needed(command):
     _, lines = command("--no-key")
     assert "key" not in lines[2]

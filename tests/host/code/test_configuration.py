@@ -52,7 +52,7 @@ async def test_a_missing_credential_says_where_to_enter_it(host):
         assert answer.status_code == 403
         assert error_of(answer) == {
             "message": "The credential 'key' of 'OpenAI' is missing for the user 'cat'. Enter it with: "
-            "byom credentials set OpenAI or at http://hub:8420/credentials.",
+            "byom credentials set OpenAI, or PUT http://hub:8420/api/me/credentials.",
             "type": "permission_error",
             "param": None,
             "code": "credential_missing",

@@ -118,7 +118,7 @@ async def test_two_users_with_two_credentials_call_at_once_and_never_with_the_ot
     error = refused.json()["error"]
     assert error["code"] == "credential_missing"
     assert "param_set_api_key" in error["message"]
-    assert "http://hub.example/credentials" in error["message"]
+    assert "http://hub.example/api/me/credentials" in error["message"]
 
 
 async def test_chat_streams_tools_embeddings_and_rankings_of_plugins(

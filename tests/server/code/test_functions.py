@@ -31,6 +31,33 @@ async def test_a_function_becomes_a_model_with_the_limits_and_the_price_that_it_
     assert (calls[0]["connection"], calls[0]["cost"]) == ("echo", "0.000013")
 
 
+@pytest.mark.parametrize(("called", "connection"), [("local-vision", "local-vision"), ("org/local", "Local")])
+async def test_the_connection_of_a_class_has_the_name_that_the_class_gives_itself(
+    admin: httpx2.AsyncClient, tmp_path: Path, called: str, connection: str
+) -> None:
+    path = tmp_path / "local.py"
+    path.write_text(
+        f"class Local:\n    name = {called!r}\n\n"
+        "    def generate_response(self, messages, **kwargs):\n        return 'x', {}\n"
+    )
+    made = await add(admin, f"{path}:Local")
+    assert (made["connection"]["name"], made["models"][0]["name"]) == (connection, called)
+    again = await admin.post("/api/connections/code", json={"target": f"{path}:Local"})
+    assert again.status_code == 409, again.text
+    assert "give another name" in again.json()["error"]["message"]
+
+
+async def test_a_probe_keeps_abilities_that_it_could_not_tell(admin: httpx2.AsyncClient, echo: Path) -> None:
+    await add(admin, f"{echo}:echo")
+    await admin.patch("/api/models/echo", json={"abilities": ["chat", "rerank", "tools", "vision"]})
+    probed = await admin.post("/api/models/echo/probe?spend=true")
+    assert probed.status_code == 200, probed.text
+    assert (probed.json()["findings"]["tools"]["value"], probed.json()["findings"]["vision"]["value"]) == ("unknown", "no")
+    found = (await admin.get("/api/models/echo")).json()["abilities"]
+    assert {"chat", "rerank", "tools"} <= set(found)
+    assert "vision" not in found
+
+
 async def test_an_embedding_function_embeds(admin: httpx2.AsyncClient, echo: Path) -> None:
     made = await add(admin, f"{echo}:embed", name="vectors")
     assert made["models"][0]["abilities"] == ["embed"]

@@ -65,6 +65,17 @@ async def test_one_without_a_credential_is_told_where_to_enter_it(connected: Hub
         assert FIELD in message
 
 
+async def test_a_probe_is_made_with_the_credential_of_who_probes(connected: Hub, admin: httpx2.AsyncClient) -> None:
+    probe = "/api/models/gpt/probe?spend=true"
+    refused = await admin.post(probe)
+    assert refused.status_code >= 400
+    assert "byom credentials set" in refused.text
+    await enter(admin, ANNS)
+    report = await admin.post(probe)
+    assert report.status_code == 200, report.text
+    assert report.json()["findings"]["chat"]["value"] == "yes"
+
+
 async def test_a_user_sees_and_changes_its_own_credentials_alone(connected: Hub, admin: httpx2.AsyncClient) -> None:
     async with await user(connected, "ann") as ann, await user(connected, "out", models=["extractive"]) as out:
         await enter(ann, ANNS)

@@ -110,9 +110,7 @@ async def test_an_engine_killed_during_a_stream_is_told_to_the_caller_and_the_ne
     assert after.restarts == 1
 
 
-async def test_a_corrupt_file_fails_the_launch_with_what_is_wrong_and_leaves_nothing(
-    hub: Hub, tmp_path: Path
-) -> None:
+async def test_a_corrupt_file_fails_the_launch_with_what_is_wrong_and_leaves_nothing(hub: Hub, tmp_path: Path) -> None:
     """Must show: corrupt GGUF"""
     spec = gguf_spec(tmp_path / "weights", "broken")
     await hub.launching.register(spec, persist=False)

@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     host = CodeHost(config, output.write, own_process=True)
     tls = Tls(given.tls_cert, given.tls_key) if given.tls_cert is not None else None
     try:
-        serve(host.app(token), given.host, given.port, follow_stdin=not given.no_follow, tls=tls)
+        serve(host.app(token, managed=True), given.host, given.port, follow_stdin=not given.no_follow, tls=tls)
     except OSError as error:
         sys.stderr.write(f"cannot listen on {given.host}:{given.port}: {error.strerror or error}\n")
         return 1

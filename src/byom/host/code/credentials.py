@@ -36,9 +36,9 @@ def _secret(config: HostConfig, field: CredentialField, user: str) -> Any:
     secret = (known.credentials if known is not None else {}).get(field.preset, {}).get(field.field)
     if secret in (None, "", {}):
         name = known.name if known is not None and known.name else user
-        page = f" or at {config.hub_url.rstrip('/')}/credentials" if config.hub_url else ""
+        route = f", or PUT {config.hub_url.rstrip('/')}/api/me/credentials" if config.hub_url else ""
         raise CredentialMissing(
             f"The credential {field.field!r} of {field.preset!r} is missing for the user {name!r}. "
-            f"Enter it with: byom credentials set {field.preset}{page}."
+            f"Enter it with: byom credentials set {field.preset}{route}."
         )
     return secret

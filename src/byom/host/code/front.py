@@ -41,13 +41,15 @@ class CodeHost:
         self.log = LogBook(self._secrecy, sink)
         self._running: Pool | None = None
 
-    def app(self, token: str | None) -> HostApp:
-        """The application that serves it."""
-        routes = {
-            "POST /generate": self._generate,
-            "PUT /-/configuration": self._configure,
-            "GET /-/logs": self._logs,
-        }
+    def app(self, token: str | None, *, managed: bool) -> HostApp:
+        """The application that serves it.
+
+        ``managed``: whoever knows the token may say what runs here, and read what it writes. That is for the process
+        of a hub; where the token is a key that callers have, they could run code of their own with it.
+        """
+        routes: dict[str, http.Route] = {"POST /generate": self._generate}
+        if managed:
+            routes |= {"PUT /-/configuration": self._configure, "GET /-/logs": self._logs}
         return HostApp(self, token, routes=routes)
 
     # --- the directory

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,15 +49,14 @@ async def add(hub: Hub, body: CodeIn, actor: str, tell: Tell) -> SavedCode:
     if not target.is_module and not await asyncio.to_thread(Path(target.place).exists):
         raise ConfigError(f"target: there is no {target.place} on the hub's machine", param="target")
     found = await _plugin(body, Path(target.place)) if await asyncio.to_thread(Path(target.place).is_dir) else None
-    name = body.name or _named_after(target, found)
-    check_name("connection", name)
-    if hub.catalog.state.connection(name) is not None:
-        raise Conflict(f"there is a connection {name!r} already; give another name", param="name")
+    name = body.name or (None if found is None else found.plugin.id)
+    if name is not None:
+        _require_free(hub, name)
     if found is not None:
         options |= await _environment(hub, found.plugin, options.get("python"), tell)
         options |= {"form": "plugin", "plugin": _facts(found.plugin), "plugin_config": found.parts.plugin_config}
     form = convert_form(ConnectionForm, {
-        "name": name, "kind": "code", "options": options,
+        "name": name or _object_name(target), "kind": "code", "options": options,
         "key": None if body.key is None else body.key.get_secret_value(),
         "limits": merge({}, body.limits.fields()) if body.limits is not None else {},
     }, "connection")  # fmt: skip
@@ -65,6 +64,10 @@ async def add(hub: Hub, body: CodeIn, actor: str, tell: Tell) -> SavedCode:
     said = await _load(form, found, body.load_timeout, tell)
     if said and "form" not in form.options:
         form = msgspec.structs.replace(form, options={**form.options, "form": said[0].get("kind")})
+    if name is None:
+        name = _class_name(said) or form.name
+        _require_free(hub, name)
+        form = msgspec.structs.replace(form, name=name)
     async with hub.catalog.change(actor) as tx:
         row = connections.create(tx, form)
         added, skipped = _create(tx, row, body.models, found, said)
@@ -106,10 +109,23 @@ def _model_in(wanted: str | CodeModelIn) -> CodeModelIn:
     return CodeModelIn(id=wanted) if isinstance(wanted, str) else wanted
 
 
-def _named_after(target: code_options.CodeTarget, found: _Plugin | None) -> str:
-    if found is not None:
-        return found.plugin.id
+def _object_name(target: code_options.CodeTarget) -> str:
     return target.object.rpartition(".")[2] or Path(target.place).stem
+
+
+def _class_name(said: Sequence[Mapping[str, Any]]) -> str | None:
+    """What a class calls itself, where a connection may have that name."""
+    if len(said) != 1 or said[0].get("kind") != "class":
+        return None
+    with suppress(ConfigError):
+        return check_name("connection", str(said[0]["name"]))
+    return None
+
+
+def _require_free(hub: Hub, name: str) -> None:
+    check_name("connection", name)
+    if hub.catalog.state.connection(name) is not None:
+        raise Conflict(f"there is a connection {name!r} already; give another name", param="name")
 
 
 def _facts(plugin: folder.Plugin) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from byom.catalog.records import Model
 from byom.catalog.snapshot import Route
 from byom.errors import Conflict, Unavailable
 from byom.ledger.request_id import new_id
@@ -15,6 +16,7 @@ from byom.server.api.access import Caller
 from byom.server.api.money import dollars
 from byom.server.api.schemas import probe as schemas
 from byom.server.api.services import Hub
+from byom.types.target import Target
 from byom.types.usage import Price
 from byom.upstream.probe import AbilityReport, Kind, Progress, plan, probe
 
@@ -67,7 +69,7 @@ async def run(
         route = route_of(hub, route.name)
     began, clock = time.time_ns() // 1000, time.perf_counter()
     found = await probe(
-        route.target,
+        _told_of(caller, route.target),
         route.upstream_model,
         kind=kind,
         policy=hub.catalog.snapshot.network,
@@ -102,6 +104,13 @@ async def run(
     return schemas.AbilityReport.from_report(found, dollars(cost))
 
 
+def _told_of(caller: Caller, target: Target) -> Target:
+    """Code that asks each user for a credential gets that of the user who probes."""
+    if not target.tell_user or caller.key is None:
+        return target
+    return msgspec.structs.replace(target, headers=(*target.headers, ("x-byom-user", caller.key.user_id)))
+
+
 def _cost(price: Price | None, found: AbilityReport) -> int | None:
     """All calls of the probe; ``Price.cost`` counts the fee of one."""
     if price is None:
@@ -115,7 +124,7 @@ def _changes(hub: Hub, route: Route, found: AbilityReport) -> dict[str, Any]:
     details = {"at": round(time.time(), 3), "findings": findings, "first_token_ms": found.first_token_ms}
     changes: dict[str, Any] = {"details": {"probe": details}}
     if found.abilities():
-        changes["abilities"] = sorted(found.abilities())
+        changes["abilities"] = sorted(found.abilities() | _kept(hub.catalog.models.get(route.name), route, found))
     if found.context_window:
         changes["context_window"] = found.context_window
     if found.dimensions:
@@ -131,3 +140,11 @@ def _changes(hub: Hub, route: Route, found: AbilityReport) -> dict[str, Any]:
     elif asked is not None and asked.value == "yes" and hub.catalog.models.get(route.name).stream_usage == "never":
         changes["stream_usage"] = None
     return changes
+
+
+def _kept(model: Model, route: Route, found: AbilityReport) -> frozenset[str]:
+    """Abilities that the model had, and that the probe could not tell. Code says itself what it can, so of code also
+    those that were not tried."""
+    untried = "unknown" if route.target.tell_user else "no"
+    values = {name: finding.value for name, finding in found.findings.items()}
+    return frozenset(name for name in model.abilities if values.get(name, untried) == "unknown")

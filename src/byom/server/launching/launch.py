@@ -240,8 +240,9 @@ class Launch:
         self._be("ready", 1.0, "Ready")
 
     def _fetched(self, files: Sequence[FileProgress]) -> None:
-        done, total = sum(one.done for one in files), sum(one.total or one.done for one in files)
-        part = done / total if total else 0.0
+        done, total = sum(one.done for one in files), sum(one.total or 0 for one in files)
+        known = total > 0 and all(one.total is not None for one in files)
+        part = min(1.0, done / total) if known else 0.0
         stage = self._stage
         self._stage = Stage(
             state="downloading", fraction=FETCHED * part, text="Fetching the weights", at=stage.at, files=list(files)
