@@ -85,10 +85,7 @@ def connect(
             saved = client.connect(name, url, models=wanted, all=every, key=secret, check=not no_check, **fields)
         except Conflict as conflict:
             raise _with_advice(conflict) from None
-    if as_json:
-        output.print_json(saved)
-    else:
-        _show(saved)
+    _show(saved, as_json=as_json)
 
 
 def _check_names(model: list[str] | None, called: str | None, *, every: bool) -> None:
@@ -132,7 +129,10 @@ def _only_model(client: Any, url: str, key: str | None, place: dict[str, Any]) -
     raise typer.BadParameter(f"the server has {shown}: choose with --model, or take --all", param_hint="--model")
 
 
-def _show(saved: dict[str, Any]) -> None:
+def _show(saved: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        output.print_json(saved)
+        return
     report, connection = saved.get("check"), saved["connection"]
     if report:
         server = f" ({report['server']})" if report.get("server") else ""
