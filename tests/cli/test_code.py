@@ -42,6 +42,8 @@ def test_a_function_is_added_and_asked(byom: Program, tmp_path: Path, connection
     assert byom("chat", f"{connection}/echo", "hello").stdout.strip() == "two: hello"
     shown = byom("logs", connection, "-n", "200")
     assert "asked hello" in shown.stdout
+    assert "asked hello" in byom("logs", f"{connection}/echo").stdout, "the name of a model does as well"
+    assert f"restarted {connection}" in byom("restart", f"{connection}/echo").stdout
     state = json.loads(byom("restart", connection, "--json").stdout)
     assert state["state"] == "ready"
 

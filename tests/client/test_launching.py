@@ -103,7 +103,7 @@ def test_a_launch_tells_how_far_it_is_and_answers_chat_and_completion(
     started = client.launches.start(name, on_event=lambda kind, news: stages.append(f"{kind} {news['state']}"))
     assert started["state"] == "ready"
     assert stages[-1] == "stage ready"
-    assert client.chat(name, "Hello", max_tokens=4).usage.output_tokens == 4
+    assert client.chat(name, "Hello", max_tokens=4).usage.completion_tokens == 4
     handle = client.get_model(name)
     chat = handle.chat([{"role": "user", "content": "Hello"}], generate_config={"max_tokens": 3})
     assert chat["usage"]["completion_tokens"] == 3

@@ -174,6 +174,9 @@ def test_the_real_parser_of_vllm_takes_the_command_line(tmp_path: Path) -> None:
     command = command_of(engine, spec, tmp_path, (0, 1), kv_cache_dtype="fp8", limit_mm_per_prompt='{"image": 2}')
     program = (
         "import json, sys\n"
+        "import vllm.platforms as platforms\n"
+        "from vllm.platforms.cpu import CpuPlatform\n"
+        "platforms._current_platform = CpuPlatform()\n"  # its parser asks for the device, and there may be none
         "from vllm.entrypoints.launchers.cli_args import make_arg_parser\n"
         "from vllm.utils.argparse_utils import FlexibleArgumentParser\n"
         "found = make_arg_parser(FlexibleArgumentParser()).parse_args(sys.argv[1:])\n"

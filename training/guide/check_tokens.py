@@ -1,6 +1,6 @@
 """Checks that llama.cpp cuts texts into the tokens that were trained on: `python -m training.guide.check_tokens DIR`.
 
-All answers, every held-out question, and many questions from the patterns; then whole conversations by the chat template.
+All answers, every held-out question, many questions from the patterns, and whole conversations by the chat template.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ def messages(question: str, answer: str, follow_up: str) -> list[dict[str, str]]
 
 def ask(url: str, body: dict[str, Any]) -> dict[str, Any]:
     """JSON in, JSON out, of the engine's own server on loopback."""
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310 - loopback
+    data, headers = json.dumps(body).encode(), {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, data, headers)  # noqa: S310 - loopback
     with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - loopback
         return dict(json.loads(answer.read()))
 

@@ -66,8 +66,8 @@ def _add_tokenizer(writer: gguf.GGUFWriter, tokenizer: Tokenizer) -> None:
     writer.add_bos_token_id(tokenizer.token_to_id(tokens.BEGIN))
     writer.add_eos_token_id(tokenizer.token_to_id(tokens.END))
     writer.add_pad_token_id(tokenizer.token_to_id(tokens.PAD))
-    writer.add_add_bos_token(True)
-    writer.add_add_eos_token(False)
+    writer.add_add_bos_token(value=True)
+    writer.add_add_eos_token(value=False)
     writer.add_chat_template(TEMPLATE)
 
 

@@ -68,24 +68,24 @@ class Grammar:
         choices: list[tuple[str | Pattern, ...]] = []
         parts: list[str | Pattern] = []
         while at < len(tokens):
-            token = tokens[at]
+            piece = tokens[at]
             at += 1
-            if token == ")":
+            if piece == ")":
                 if depth == 0:
                     return Pattern((*choices, tuple(parts))), at - 1
                 return Pattern((*choices, tuple(parts))), at
-            if token == "(":
+            if piece == "(":
                 inner, at = self._parse(tokens, at, depth + 1)
                 parts.append(inner)
-            elif token == "|":
+            elif piece == "|":
                 choices.append(tuple(parts))
                 parts = []
-            elif token.startswith("@"):
-                if token[1:] not in self._words:
-                    raise PatternError(f"{token} is not in words.toml")
-                parts.append(self._words[token[1:]])
+            elif piece.startswith("@"):
+                if piece[1:] not in self._words:
+                    raise PatternError(f"{piece} is not in words.toml")
+                parts.append(self._words[piece[1:]])
             else:
-                parts.append(token)
+                parts.append(piece)
         if depth:
             raise PatternError(f"a ( does not close in {''.join(tokens)!r}")
         return Pattern((*choices, tuple(parts))), at

@@ -20,19 +20,22 @@ FILLERS = (
 )  # fmt: skip
 CONTEXT = (
     "i just installed it.", "we are a small team.", "my boss asked me:", "there is a problem.", "i have a server.",
-    "in a few words,", "for our company,", "on my machine,", "as a beginner,", "on a shared server,", "one of our users asks:",
-    "i read the docs but:", "we use it at work.", "from now on,", "at the moment,", "for a project,", "in our network,",
-    "just to be sure:", "i am not sure,", "another question.", "next,", "suppose i am an admin.", "in short,", "honestly,",
+    "in a few words,", "for our company,", "on my machine,", "as a beginner,", "on a shared server,",
+    "one of our users asks:", "i read the docs but:", "we use it at work.", "from now on,", "at the moment,",
+    "for a project,", "in our network,", "just to be sure:", "i am not sure,", "another question.", "next,",
+    "suppose i am an admin.", "in short,", "honestly,",
 )  # fmt: skip
 ENDING = (
-    ", what now?", ". what now?", ". how?", ", how?", ". how do i do that?", ", how do i do that?", ", what should i do?",
-    ". what do i do?", ". is that possible?", ", can you help?", ". what is the command?", ". any idea?", ". why?",
-    ". where do i look?", ", is there a command?", ". can byom do that?", ". what do i type?",
+    ", what now?", ". what now?", ". how?", ", how?", ". how do i do that?", ", how do i do that?",
+    ", what should i do?", ". what do i do?", ". is that possible?",
+    ", can you help?", ". what is the command?", ". any idea?",
+    ". why?", ". where do i look?", ", is there a command?", ". can byom do that?", ". what do i type?",
 )  # fmt: skip
-PLAIN_WORDS = frozenset(
-    "how do i can what is the a an to of for in with my our it which does are on be me you we would should this that "
-    "there have has and or from by at so any some when if will".split()
-)
+PLAIN_WORDS = frozenset((
+    "how", "do", "i", "can", "what", "is", "the", "a", "an", "to", "of", "for", "in", "with", "my", "our", "it",
+    "which", "does", "are", "on", "be", "me", "you", "we", "would", "should", "this", "that", "there", "have", "has",
+    "and", "or", "from", "by", "at", "so", "any", "some", "when", "if", "will",
+))  # fmt: skip
 """Words that say little: some questions come without them, so that the others are learnt to decide."""
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 KEEP_SHORT = 4

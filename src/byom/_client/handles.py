@@ -69,7 +69,7 @@ class AsyncModelHandle:
             body["tools"] = [dict(one) for one in tools]
         return await self._post("/v1/chat/completions", body, generate_config)
 
-    async def create_embedding(self, input: str | Sequence[str], **params: Any) -> Fields:  # noqa: A002 - its name
+    async def create_embedding(self, /, input: str | Sequence[str], **params: Any) -> Fields:  # noqa: A002 - its name
         """Vectors of texts."""
         return await self._post("/v1/embeddings", {"input": input}, params)
 

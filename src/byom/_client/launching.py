@@ -50,10 +50,6 @@ class Launches:
     def __init__(self, link: Link) -> None:
         self._link = link
 
-    async def list(self) -> list[Fields]:
-        """Everything that is launched, and what failed in the last hour."""
-        return listed(await self._link.json("GET", "/api/launches"))
-
     async def get(self, uid: str) -> Fields:
         """Raises `NotFound`."""
         found: Fields = await self._link.json("GET", _launch(uid))
@@ -134,6 +130,10 @@ class Launches:
     async def remove_cached(self, path: str) -> None:
         """Raises `Conflict` for weights that are in use."""
         await self._link.request("DELETE", "/api/cached", params={"path": path})
+
+    async def list(self) -> list[Fields]:
+        """Everything that is launched, and what failed in the last hour."""
+        return listed(await self._link.json("GET", "/api/launches"))
 
 
 def _spec(kind: str, name: str) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from byom.cli import options
 from byom.cli.complete import complete_connection
+from byom.cli.thing import connection_of
 from byom.errors import NotFound
 
 app = typer.Typer()
@@ -41,4 +42,4 @@ def logs(
         try:
             client.launches.logs(name, replica=replica, lines=lines, follow=follow, on_text=show)
         except NotFound:
-            client.connections.logs(name, lines=lines, follow=follow, on_text=show)
+            client.connections.logs(connection_of(client, name), lines=lines, follow=follow, on_text=show)

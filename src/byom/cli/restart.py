@@ -8,6 +8,7 @@ import typer
 
 from byom.cli import options, output
 from byom.cli.complete import complete_connection
+from byom.cli.thing import connection_of
 
 app = typer.Typer()
 
@@ -15,7 +16,10 @@ app = typer.Typer()
 @app.command()
 def restart(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A connection of code.", autocompletion=complete_connection)
+        str,
+        typer.Argument(
+            metavar="NAME", help="Code: its connection, or one of its models.", autocompletion=complete_connection
+        ),
     ],
     as_json: options.AsJson = False,
 ) -> None:
@@ -28,6 +32,7 @@ def restart(
       byom restart gemini
     """
     with options.hub() as client:
-        state = client.connections.restart(name)
+        connection = connection_of(client, name)
+        state = client.connections.restart(connection)
     reason = f": {state['reason']}" if state["reason"] else ""
-    output.done(state, f"restarted {name}; it is {state['state']}{reason}", as_json=as_json)
+    output.done(state, f"restarted {connection}; it is {state['state']}{reason}", as_json=as_json)

@@ -47,3 +47,14 @@ def find(client: Client, name: str, *, model: bool, connection: bool) -> Found:
     if len(found) > 1:
         raise typer.BadParameter(f"{name} is a model and a connection: add --model or --connection", param_hint="NAME")
     return found[0]
+
+
+def connection_of(client: Client, name: str) -> str:
+    """The connection of this name, else that of the model of this name. Raises `NotFound`."""
+    try:
+        return str(client.connections.get(name)["name"])
+    except NotFound as missing:
+        try:
+            return str(client.models.get(name)["connection"])
+        except NotFound:
+            raise missing from None

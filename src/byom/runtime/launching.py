@@ -91,24 +91,15 @@ async def prepare_launch(
     machine = hardware if hardware is not None else await asyncio.to_thread(detect_hardware)
     gpus = place(machine, request.n_gpu, request.gpu_idx)
     seen = msgspec.structs.replace(machine, gpus=tuple(gpu for gpu in machine.gpus if gpu.index in gpus))
-    choice = choose(
-        spec,
-        seen,
-        engines,
-        forced=request.engine,
-        size=_size(request.size),
-        format=request.format,
-        quantization=request.quantization,
-    )
+    choice = choose_for(spec, request, engines=engines, hardware=seen)
     engine, variant = choice.engine, choice.variant
     given = dict(request.arguments)
     context, parallel = _whole(given, _CONTEXT), _whole(given, _PARALLEL)
     arguments = check_arguments(engine.arguments, given, engine.name)
-    if on_stage is not None:
-        on_stage("downloading")
+    tell = on_stage or _nobody
+    tell("downloading")
     fetched = await _weights(variant, request, fetcher, on_progress)
-    if on_stage is not None:
-        on_stage("checking")
+    tell("checking")
     info = await asyncio.to_thread(inspect_weights, fetched.path, fetched.parts)
     plan = plan_memory(
         info,
@@ -135,6 +126,23 @@ async def prepare_launch(
         trust_remote_code=request.trust_remote_code,
     )
     return Prepared(choice=choice, launch=launch, memory=plan)
+
+
+def choose_for(spec: ModelSpec, request: LaunchRequest, *, engines: Sequence[Engine], hardware: Hardware) -> Choice:
+    """The engine and the variant that a launch would get, without fetching. Raises what `choose` raises."""
+    return choose(
+        spec,
+        hardware,
+        engines,
+        forced=request.engine,
+        size=_size(request.size),
+        format=request.format,
+        quantization=request.quantization,
+    )
+
+
+def _nobody(_stage: Literal["downloading", "checking"]) -> None:
+    """Nobody wants to know."""
 
 
 async def _weights(

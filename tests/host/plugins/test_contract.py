@@ -357,3 +357,20 @@ class Some(BaseLLM):
             chat(served, who=context("ann", {"fail": True}))
         assert "Traceback" in capfd.readouterr().err
         assert text_of(chat(served, who=context("ann", {"key": "k"}))) == "k"
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "    def process(self, query, settings, trace):\n        return {ANSWER}\n",
+        "    async def aprocess(self, query, settings, trace):\n        return {ANSWER}\n",
+    ],
+)
+def test_as_many_answers_come_as_were_asked_for(tmp_path: Path, method: str) -> None:
+    answer = "'text': 'x', 'promptTokens': 2, 'completionTokens': 3, 'estimatedCost': 0.1"
+    events = chat(one_model(tmp_path, FOUR + method.replace("ANSWER", answer)), HELLO | {"n": 3})
+    assert [event["index"] for event in events if event.get("text")] == [0, 1, 2]
+    assert [event["index"] for event in events if event.get("finish_reason")] == [0, 1, 2]
+    assert [event["usage"] for event in events if "usage" in event] == [
+        {"prompt_tokens": 6, "completion_tokens": 9, "cost": "0.3"}
+    ]

@@ -52,7 +52,8 @@ async def test_a_probe_keeps_abilities_that_it_could_not_tell(admin: httpx2.Asyn
     await admin.patch("/api/models/echo", json={"abilities": ["chat", "rerank", "tools", "vision"]})
     probed = await admin.post("/api/models/echo/probe?spend=true")
     assert probed.status_code == 200, probed.text
-    assert (probed.json()["findings"]["tools"]["value"], probed.json()["findings"]["vision"]["value"]) == ("unknown", "no")
+    findings = probed.json()["findings"]
+    assert (findings["tools"]["value"], findings["vision"]["value"]) == ("unknown", "no")
     found = (await admin.get("/api/models/echo")).json()["abilities"]
     assert {"chat", "rerank", "tools"} <= set(found)
     assert "vision" not in found

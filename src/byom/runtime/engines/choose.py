@@ -83,32 +83,36 @@ def choose(
     verdicts = []
     for engine in sorted(engines, key=lambda one: order.index(one.name) if one.name in order else len(order)):
         present = (installed or {}).get(engine.name) or engine.installed()
-        variant, reasons = _best(engine, spec, variants, hardware)
-        if present.version is None:
-            reasons = (*reasons, f"not installed: {present.hint}")
-        usable = variant is not None and present.version is not None
-        wanted = only is None or engine.name == only.name
-        if usable and wanted and chosen is None and variant is not None:
-            chosen = (engine, variant)
-            reasons = ("asked for",) if only is not None else ()
-            is_chosen = True
-        else:
-            is_chosen = False
-            if usable:
-                reasons = ("not asked for",) if not wanted else ("usable, another comes first here",)
-        verdicts.append(
-            EngineVerdict(
-                engine=engine.name,
-                version=present.version,
-                usable=usable,
-                chosen=is_chosen,
-                variant=None if variant is None else variant.label,
-                reasons=reasons,
-            )
-        )
+        variant, verdict = _verdict(engine, present, spec, variants, hardware)
+        if verdict.usable and variant is not None:
+            if only is not None and engine.name != only.name:
+                verdict = msgspec.structs.replace(verdict, reasons=("not asked for",))
+            elif chosen is not None:
+                verdict = msgspec.structs.replace(verdict, reasons=("usable, another comes first here",))
+            else:
+                chosen = (engine, variant)
+                reasons = ("asked for",) if only is not None else ()
+                verdict = msgspec.structs.replace(verdict, chosen=True, reasons=reasons)
+        verdicts.append(verdict)
     if chosen is None:
         raise _none(spec, verdicts, only)
     return Choice(engine=chosen[0], variant=chosen[1], verdicts=tuple(verdicts))
+
+
+def _verdict(
+    engine: Engine, present: Installed, spec: ModelSpec, variants: Sequence[Variant], hardware: Hardware
+) -> tuple[Variant | None, EngineVerdict]:
+    """The variant that the engine would serve, and what is to be said of it by itself."""
+    variant, reasons = _best(engine, spec, variants, hardware)
+    if present.version is None:
+        reasons = (*reasons, f"not installed: {present.hint}")
+    return variant, EngineVerdict(
+        engine=engine.name,
+        version=present.version,
+        usable=variant is not None and present.version is not None,
+        variant=None if variant is None else variant.label,
+        reasons=reasons,
+    )
 
 
 def _best(

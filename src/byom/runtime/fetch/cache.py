@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,6 @@ class ModelCache:
         note = self._note(folder)
         known = sorted({*note.get("files", ()), *names})
         text = {"source": source_of(variant), "files": known, "whole": whole or bool(note.get("whole"))}
-        text["fetched"] = int(time.time())
         temporary = folder / f"{_NOTE}.{os.getpid()}"
         temporary.write_text(json.dumps(text, indent=1), encoding="utf-8")
         temporary.replace(folder / _NOTE)

@@ -13,6 +13,7 @@ from byom.catalog.edits import convert_form
 from byom.catalog.forms import ConnectionForm, ModelForm
 from byom.catalog.snapshot import Ability
 from byom.errors import NotFound
+from byom.server.launching.request import LaunchRequest
 from byom.server.launching.seam import Plan
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def options_of(plan: Plan) -> dict[str, Any]:
     options: dict[str, Any] = msgspec.to_builtins(plan)
     del options["uid"]
     request = options["request"]
-    options["request"] = {name: value for name, value in request.items() if value not in (None, {}, False)}
+    default = msgspec.to_builtins(LaunchRequest(model_name=""))
+    options["request"] = {name: value for name, value in request.items() if value != default[name] or name == "n_gpu"}
     return options
 
 

@@ -87,6 +87,8 @@ class Launch:
                     reserved.add(msgspec.structs.replace(prepared, memory=max(0, prepared.memory - taken)))
 
     def shown(self, idle: float | None = None) -> Running:
+        """As it is now. Any thread may ask."""
+        version = self.news.version  # before everything else: what changes meanwhile is told once more
         request, variant = self.plan.request, self.plan.variant
         return Running(
             uid=self.uid, model_name=request.model_name, model_type=request.model_type, state=self._state,
@@ -95,7 +97,7 @@ class Launch:
             size=variant.get("size"), quantization=str(variant.get("quantization", "none")),
             abilities=list(self.plan.abilities), context_length=self._context_length(), n_gpu=request.n_gpu,
             pinned=request.pinned, idle_unload_seconds=request.idle_unload_seconds, idle_seconds=idle,
-            created_at=self.created_at, spec=self.plan.spec, version=self.news.version,
+            created_at=self.created_at, spec=self.plan.spec, version=version,
         )  # fmt: skip
 
     def _context_length(self) -> int | None:
@@ -304,6 +306,7 @@ class Launch:
         if number not in self._logs:
             self._logs[number] = LogFile(replica_log(self._around.logs, self.uid, number))
         self._logs[number].add(f"{line}\n".encode("utf-8", "replace"))
+        self._log.add(f"[{number}] {line}\n".encode("utf-8", "replace"))
 
     # -- ending
 

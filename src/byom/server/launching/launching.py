@@ -308,11 +308,11 @@ class Launching:
                 return
 
     def log_file(self, uid: str, replica: int | None = None) -> Path:
-        """Of one replica; without a number that of the launch itself, with why it failed."""
+        """Of one replica; without a number that of the launch itself, with what all of them wrote."""
         folder = self._hub.logs
         return log_path(folder, uid) if replica is None else Path(replica_log(folder, uid, replica))
 
-    async def logs(self, uid: str, replica: int | None = 0, lines: int = 200) -> str:
+    async def logs(self, uid: str, replica: int | None = None, lines: int = 200) -> str:
         """The last lines that an engine wrote. Empty where there is no log."""
         found = await asyncio.to_thread(last_lines, self.log_file(uid, replica), lines)
         return found.decode("utf-8", "replace")

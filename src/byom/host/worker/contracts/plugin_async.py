@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from ..contract import CallError, Context, Embedded, Event, Ranked
+from .choices import Choices
 from .plugin_answer import Answer
 from .plugin_calls import PluginModel, is_whole, one_text, unwritten
 from .plugin_instances import Instance
@@ -26,6 +27,18 @@ class AsyncCalls:
     """Calls of a model whose preferred method is asynchronous."""
 
     async def chat(self, model: PluginModel, request: dict[str, Any], context: Context) -> AsyncIterator[Event]:
+        choices = Choices(request)
+        for index in range(choices.count):
+            events = self._choice(model, request, context)
+            try:
+                async for event in events:
+                    yield choices.numbered(event, index)
+            finally:
+                await events.aclose()
+
+    async def _choice(
+        self, model: PluginModel, request: dict[str, Any], context: Context
+    ) -> AsyncGenerator[Event, None]:
         context = model.known(context)
         async with self._instance(model, context) as instance:
             for variant in model.variants:

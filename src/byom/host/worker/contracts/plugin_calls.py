@@ -10,6 +10,7 @@ from typing import Any
 
 from ..contract import CallError, Context, Embedded, Event, Ranked
 from ..driving import thread_loop
+from .choices import Choices
 from .plugin_answer import Answer
 from .plugin_failure import failure, secrets_of
 from .plugin_instances import Instance, Instances
@@ -86,6 +87,14 @@ class ThreadCalls:
     """Calls of a model whose preferred method is a plain one. Everything may block."""
 
     def chat(self, model: PluginModel, request: dict[str, Any], context: Context) -> Iterator[Event]:
+        choices = Choices(request)
+        for index in range(choices.count):
+            for event in self._choice(model, request, context):
+                yield choices.numbered(event, index)
+            if context.cancelled.is_set():
+                return
+
+    def _choice(self, model: PluginModel, request: dict[str, Any], context: Context) -> Iterator[Event]:
         context = model.known(context)
         with self._instance(model, context) as instance:
             for variant in model.variants:

@@ -114,25 +114,17 @@ async def launch_logs(
     uid: str,
     hub: HubOf,
     replica: Annotated[
-        int | None, Query(ge=0, le=1_000_000, description="By default the first; of a failed launch why it failed.")
+        int | None, Query(ge=0, le=1_000_000, description="By default what concerns the launch, and all replicas.")
     ] = None,
     lines: Annotated[int, Query(ge=0, le=100_000, description="So many of the last lines.")] = 200,
     follow_: Annotated[bool, Query(alias="follow", description="Go on with what comes, until you leave.")] = False,
 ) -> Response:
     """What an engine has written."""
-    path = await _log_of(hub, uid, replica)
+    await hub.launching.get(uid)
+    path = hub.launching.log_file(uid, replica)
     if follow_:
         return StreamingResponse(follow(path, lines), media_type=TEXT)
     return StreamingResponse(_once(path, lines), media_type=TEXT)
-
-
-async def _log_of(hub: HubOf, uid: str, replica: int | None) -> Path:
-    running = await hub.launching.get(uid)
-    if replica is not None:
-        return hub.launching.log_file(uid, replica)
-    numbers = [one.id for one in running.replicas]
-    path = hub.launching.log_file(uid, numbers[0] if numbers else 0)
-    return path if await asyncio.to_thread(path.exists) else hub.launching.log_file(uid)
 
 
 async def _once(path: Path, lines: int) -> AsyncIterator[bytes]:
