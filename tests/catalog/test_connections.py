@@ -122,7 +122,7 @@ async def test_what_is_wrong_is_refused_with_the_fields_name(
     assert local.snapshot is before
 
 
-@pytest.mark.parametrize("name", ["", " a", "a ", "a/b", "a:b", "a\nb", "x" * 201])
+@pytest.mark.parametrize("name", ["", ".", "..", " a", "a ", "a/b", "a:b", "a\nb", "x" * 201])
 async def test_a_connection_name_must_be_usable_in_longer_names(local: Catalog, name: str) -> None:
     with pytest.raises(ConfigError):
         await connect(local, name)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from byom.testing import Behavior, FakeUpstream, ScriptedToolCall
+from tests.dialects.older_clients import folder_of
 from tests.docs.blocks import Block, Page
 from tests.node.serving import hub_process
 
@@ -49,6 +50,9 @@ class Example:
             "NO_COLOR": "1",
             "COLUMNS": "120",
         }
+
+        if "xinference" in page.run:
+            self.environment["PYTHONPATH"] = str(folder_of("xinference-4"))
 
     @contextlib.contextmanager
     def servers(self) -> Iterator[None]:

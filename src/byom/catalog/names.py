@@ -2,7 +2,7 @@
 
 A model's name is any text of 1 to 200 printable characters without a space at its ends: the field's names hold
 ``/ : . - _ @`` and more. A connection's name may moreover hold no ``/`` and no ``:``, because it is the first part of
-``connection/model`` and the second of ``custom:<connection>:<model>``.
+``connection/model`` and the second of ``custom:<connection>:<model>``, and it is neither ``.`` nor ``..``.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ def _problem(kind: str, name: str) -> str:
         return "it contains control characters"
     if kind == "connection" and ("/" in name or ":" in name):
         return "it contains '/' or ':', which separate a connection from a model"
+    if kind == "connection" and name in (".", ".."):
+        return "it is a folder's name, which no address can end with"
     return ""
 
 

@@ -45,7 +45,7 @@ class Served:
 
 
 @contextmanager
-def served(home: Path, weights: Path, **settings: Any) -> Iterator[Served]:
+def served(home: Path, weights: Path, workers: int = 1) -> Iterator[Served]:
     home.mkdir()
     weights.mkdir()
     write_tiny_gguf(weights / "tiny.gguf")
@@ -54,6 +54,7 @@ def served(home: Path, weights: Path, **settings: Any) -> Iterator[Served]:
         for name, behavior in MODELS.items():
             upstream.set_model(name, behavior)
         key = asyncio.run(_fill(Settings(home=home), upstream.base_url))
+        (home / "byom.toml").write_text(f"[server]\nworkers = {workers}\n", encoding="utf-8")
         with hub_process(home) as url:
             yield Served(url, key, (home / "admin.key").read_text().strip(), home, weights, upstream)
 

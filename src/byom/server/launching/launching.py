@@ -232,6 +232,9 @@ class Launching:
         """Returns when it serves. Raises `NotFound`, `Unavailable` with the reason."""
         catalog_weights.require(self._hub.catalog.state, uid)
         await self._keeper.wake(uid)
+        async for running in self.news(uid):
+            if running.state not in ON_THE_WAY:
+                return
 
     # -- replicas
 
