@@ -12,6 +12,7 @@ from byom.upstream.check import check
 from byom.upstream.network import Resolver
 from byom.upstream.problems import Problem
 from byom.upstream.report import CheckReport
+from byom.upstream.servers import parse_models
 from tests.upstream.certificates import server_context
 from tests.upstream.small_server import Got, Reply, model_list, small_server
 
@@ -323,3 +324,10 @@ async def test_a_huge_answer_is_read_only_in_part() -> None:
     async with small_server({"/v1/models": Reply(200, [b"x" * 1_000_000] * 30)}) as server:
         report = await asyncio.wait_for(check(server.url), 20)
     assert only_problem(report).code == "not_openai"
+
+
+def test_a_hub_and_a_host_of_code_list_what_their_models_can_do() -> None:
+    body = b'{"data": [{"id": "a", "abilities": ["chat", "vision", "flying", 7]}, {"id": "b", "abilities": []}]}'
+    first, second = parse_models(body) or ()
+    assert first.abilities == {"chat", "vision"}
+    assert second.abilities is None

@@ -41,6 +41,7 @@ _OWNERS = {
     "openai-internal": "OpenAI",
 }
 _SERVER_HEADERS = {"llama.cpp": "llama.cpp", "tgi": "TGI", "ollama": "Ollama"}
+_KNOWN = frozenset({"chat", "generate", "embed", "rerank", "vision", "tools", "json"})
 _CONTEXT_FIELDS = ("max_model_len", "context_length", "context_window", "max_context_length", "loaded_context_length")
 
 
@@ -87,6 +88,10 @@ def _size(value: Any) -> int:
 
 
 def _abilities(entry: Mapping[str, Any]) -> frozenset[str] | None:
+    told = entry.get("abilities")
+    if isinstance(told, list):
+        # A hub, or a host of code, lists them.
+        return frozenset(one for one in told if isinstance(one, str)) & _KNOWN or None
     kind = entry.get("type")
     if kind in ("embeddings", "embedding"):
         return frozenset({"embed"})
