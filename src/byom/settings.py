@@ -50,6 +50,10 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     """How long open calls may go on after the hub was told to stop."""
     ledger_days: Annotated[int, Meta(ge=0, le=36_500, description="a number of days; 0 keeps them for ever")] = 0
     """How long the ledger keeps single calls. The sums by hour, which usage and budgets need, stay."""
+    engines: Annotated[
+        dict[str, str], Meta(description="names of engines and the python of the environment that has each: vllm=/path")
+    ] = {}
+    """Engines that are installed in environments of their own: by name, the interpreter of each."""
     agentstudio_images: Annotated[Path | None, Meta(description="a folder")] = None
     """Callers of the AgentStudio dialect may name image files in it by their path. By default they name none."""
     agentstudio_keep_alive: Annotated[float, Meta(ge=0, description="a number of seconds; 0 sends nothing")] = 0.0
@@ -170,6 +174,9 @@ def _convert(name: str, value: Any, kind: Any, origin: str) -> Any:
     """One value in its type. The value itself stays out of the message: it may hold a password."""
     if isinstance(value, str) and name == "trusted_hosts":
         value = [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(value, str) and name == "engines":
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        value = {engine.strip(): python.strip() for engine, _, python in pairs}
     if isinstance(value, Path):
         value = str(value)
     try:

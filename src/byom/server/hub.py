@@ -152,7 +152,9 @@ class Hub:
             self.code = self._own_code = CodeHosts(CatalogSource(self.catalog, self.url), self.logs)
             source = CatalogWeights(self.catalog, self.gateway)
             # A hub that is not served lives as long as one command: it loads what that asks for.
-            self.weights = self._own_weights = Keeper(source, self.settings.home, restore=bool(self.url))
+            self.weights = self._own_weights = Keeper(
+                source, self.settings.home, pythons=self.settings.engines, restore=bool(self.url)
+            )
             self._tasks.append(loop.create_task(self._restore_limits(self.limiter), name="limits of before"))
         self._no_code = self.catalog.subscribe(self._catalog_changed)
         self._catalog_changed(self.catalog.snapshot)

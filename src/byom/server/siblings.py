@@ -1,9 +1,9 @@
 """What a hub of several processes is to each of them. A hub of one process has no siblings.
 
 One for all of them: limits and budgets, the built-in models, the processes of code, the engines of launched models,
-figures, the views of calls under way, changes of the catalog, who owns what at an upstream. Each process has its own: connections to upstreams, the state
-of circuits, the response cache, and the idempotency keys it has seen, so that a repeated call that reaches another
-process is made again. A caller that keeps its connection stays with one process.
+figures, the views of calls under way, changes of the catalog, who owns what at an upstream. Each process has its own:
+connections to upstreams, the state of circuits, the response cache, and the idempotency keys it has seen, so that a
+repeated call that reaches another process is made again. A caller that keeps its connection stays with one process.
 """
 
 from __future__ import annotations

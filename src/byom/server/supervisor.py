@@ -63,7 +63,7 @@ class Supervisor:
         self._target: Target | None = None
         self._code_targets: dict[str, Target] = {}
         self._code = CodeHosts(_Workers(self), settings.home / "logs")
-        self._weights = Keeper(WorkerSource(self), settings.home)
+        self._weights = Keeper(WorkerSource(self), settings.home, pythons=settings.engines)
         self._places = [self._place(number) for number in range(settings.workers)]
         self._gone = Measures(Figures())
         self._tasks: list[asyncio.Task[None]] = []

@@ -49,9 +49,8 @@ def test_a_model_is_described(run: Run) -> None:
     assert remote["model_format"] is None
 
 
-def test_instances_are_told_with_their_replicas(run: Run, xinference: Any) -> None:
-    if xinference.series == 0:
-        pytest.skip("the client of series 0 has no call for it")
+@SINCE_1
+def test_instances_are_told_with_their_replicas(run: Run) -> None:
     (found,) = run("""return client.get_instance_info("tiny", "tiny")""")
     assert (found["model_name"], found["model_uid"], found["status"]) == ("tiny", "tiny", "READY")
     (replica,) = found["replica_statuses"]
@@ -169,6 +168,13 @@ def test_a_launch_that_cannot_be_says_why(run: Run) -> None:
     for code in ("""client.terminate_model("nobody")""", """client.describe_model("nobody")"""):
         with pytest.raises(ClientError, match=r"detail: .*nobody"):
             run(code)
+
+
+@SINCE_4
+def test_calls_beyond_the_limit_of_a_launch_are_refused(run: Run, hub: Served) -> None:
+    run("""client.launch_model("tiny", model_uid="narrow", request_limits=1)""")
+    assert hub.get("/api/models/narrow").json()["limits"]["concurrency"] == 1
+    run("""client.terminate_model("narrow")""")
 
 
 def test_a_second_launch_of_a_model_gets_a_name_of_its_own(run: Run) -> None:

@@ -104,9 +104,12 @@ async def small_hub(settings: Settings) -> AsyncIterator[SmallHub]:
     catalog = await Catalog.open(settings)
     ledger = Ledger(settings.database, settings.home / "spool", engine=catalog.store.engine)
     await ledger.start()
+    hub = SmallHub(settings, catalog, ledger)
     try:
-        yield SmallHub(settings, catalog, ledger)
+        yield hub
     finally:
+        await hub.launching.stop()
+        await hub.weights.stop()
         await ledger.stop()
         await catalog.close()
 

@@ -59,6 +59,21 @@ def served(tmp_path: Path) -> Iterator[str]:
         thread.join()
 
 
+def mounted(*words: object) -> bool:
+    return subprocess.run(["mount", *map(str, words)], check=False, capture_output=True).returncode == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """The folder of fetched weights of a home, on a disk that has no room for any."""
+    folder = tmp_path / "home" / "models"
+    folder.mkdir(parents=True)
+    if os.geteuid() != 0 or not mounted("-t", "tmpfs", "-o", "size=200k", "none", folder):
+        pytest.skip("mounting a small disk takes root, on a machine that lets it")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
 def far(url: str, folder: Path, **entry: object) -> dict[str, object]:
     spec = gguf_spec(folder, "far")
     name = url.rpartition("/")[2]
@@ -95,7 +110,7 @@ async def test_weights_that_are_not_what_was_promised_are_refused_and_not_kept(
 ) -> None:
     """Must show: wrong checksum"""
     await hub.launching.register(far(f"{served}/tiny.gguf", tmp_path, sha256="0" * 64), persist=False)
-    with pytest.raises(LaunchFailed, match="(?i)checksum|sha-?256"):
+    with pytest.raises(LaunchFailed, match=r"(?i)checksum|sha-?256"):
         await hub.launching.launch(LaunchRequest(model_name="far"))
     assert [path for path in (hub.settings.home / "models").rglob("*") if path.is_file()] == []
     assert hub.catalog.state.connection("far") is None
@@ -119,25 +134,15 @@ async def test_cancelling_while_weights_are_fetched_stops_the_fetching(hub: Hub,
     assert await hub.launching.running() == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system takes root")
-async def test_a_full_disk_is_told_before_and_what_was_fetched_is_used_when_there_is_room(
-    served: str, tmp_path: Path
+async def test_a_full_disk_is_told_and_the_launch_works_when_there_is_room(
+    served: str, tmp_path: Path, small_disk: Path
 ) -> None:
     """Must show: disk full while downloading"""
-    home = tmp_path / "home"
-    models = home / "models"
-    models.mkdir(parents=True)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "none", str(models)], check=False)
-    if mounted.returncode:
-        pytest.skip("this machine lets nobody mount")
-    try:
-        async with Hub.session(load_settings({"home": home}, environ={})) as hub:
-            await hub.launching.register(far(f"{served}/tiny.gguf", tmp_path), persist=False)
-            with pytest.raises(LaunchFailed, match="(?i)room|full|space"):
-                await hub.launching.launch(LaunchRequest(model_name="far"))
-            assert hub.catalog.state.connection("far") is None
-            subprocess.run(["mount", "-o", "remount,size=600m", str(models)], check=True)
+    async with Hub.session(load_settings({"home": small_disk.parent}, environ={})) as hub:
+        await hub.launching.register(far(f"{served}/tiny.gguf", tmp_path), persist=False)
+        with pytest.raises(LaunchFailed, match=r"(?i)room|full|space"):
             await hub.launching.launch(LaunchRequest(model_name="far"))
-            assert (await hub.launching.get("far")).state == "ready"
-    finally:
-        subprocess.run(["umount", str(models)], check=True)
+        assert hub.catalog.state.connection("far") is None
+        mounted("-o", "remount,size=600m", small_disk)
+        await hub.launching.launch(LaunchRequest(model_name="far"))
+        assert (await hub.launching.get("far")).state == "ready"

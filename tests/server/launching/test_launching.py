@@ -22,6 +22,10 @@ ASK = {"model": "tiny", "messages": [{"role": "user", "content": "Hello"}], "max
 LONG = {**ASK, "max_tokens": 240, "stream": True, "ignore_eos": True}
 
 
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-5000])
+
+
 async def test_a_registered_spec_is_launched_called_through_the_gateway_and_stopped(
     hub: Hub, admin: httpx2.AsyncClient, tiny: str
 ) -> None:
@@ -115,7 +119,7 @@ async def test_a_corrupt_file_fails_the_launch_with_what_is_wrong_and_leaves_not
     spec = gguf_spec(tmp_path / "weights", "broken")
     await hub.launching.register(spec, persist=False)
     path = Path(spec["model_specs"][0]["model_uri"])
-    path.write_bytes(path.read_bytes()[:-5000])
+    cut_short(path)
     with pytest.raises(LaunchFailed) as failed:
         await hub.launching.launch(LaunchRequest(model_name="broken"))
     assert str(path) in str(failed.value)
@@ -176,7 +180,7 @@ async def test_what_is_not_waited_for_tells_its_stages_and_its_failure(hub: Hub,
     assert (await hub.launching.progress(uid))[0] == 1.0
     spec = gguf_spec(tmp_path / "gone", "gone")
     await hub.launching.register(spec, persist=False)
-    Path(spec["model_specs"][0]["model_uri"]).unlink()
+    os.unlink(spec["model_specs"][0]["model_uri"])
     await hub.launching.launch(LaunchRequest(model_name="gone"), wait=False)
 
     async def failed() -> bool:

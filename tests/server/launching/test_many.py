@@ -83,4 +83,3 @@ async def test_a_model_that_was_not_used_for_longest_leaves_for_one_that_is_aske
     await hub.launching.launch(LaunchRequest(model_name="pinned", pinned=True))
     with pytest.raises(LaunchFailed, match="Nothing that is loaded may leave"):
         await hub.launching.launch(LaunchRequest(model_name="three", evict=True))
-    

@@ -10,6 +10,7 @@ import asyncio
 import functools
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,14 +37,17 @@ MOST_FAILED = 100
 class Keeper:
     """A `byom.server.launching.weights_keeper.WeightsKeeper`. Belongs to one event loop.
 
-    ``restore``: load what was loaded when the hub ended; else everything waits for its first call.
+    ``pythons``: interpreters of engines that have an environment of their own, by name. ``restore``: load what was loaded when the hub ended; else everything waits for its first call.
     """
 
-    def __init__(self, source: Source, home: Path, *, runtime: Runtime | None = None, restore: bool = True) -> None:
+    def __init__(
+        self, source: Source, home: Path, *, pythons: Mapping[str, str] | None = None, restore: bool = True
+    ) -> None:
         self._source = source
         self._home = home
         self._restore = restore
-        self._runtime = runtime
+        self._pythons = dict(pythons or {})
+        self._runtime: Runtime | None = None
         self._registry: SpecRegistry | None = None
         self._launches: dict[str, Launch] = {}
         self._failed: dict[str, tuple[float, Running]] = {}
@@ -201,7 +205,7 @@ class Keeper:
         if self._runtime is None:
             from byom.server.launching.local_runtime import LocalRuntime
 
-            self._runtime = LocalRuntime(self._home)
+            self._runtime = LocalRuntime(self._home, self._pythons)
         return self._runtime
 
     # -- in step with the catalog

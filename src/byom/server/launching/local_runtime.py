@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -40,11 +40,11 @@ FORMATS = {
 
 
 class LocalRuntime:
-    """A `byom.server.launching.seam.Runtime`. ``home``: of the hub."""
+    """A `byom.server.launching.seam.Runtime`. ``home``: of the hub. ``pythons``: as `known_engines` takes them."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, pythons: Mapping[str, str] | None = None) -> None:
         self._fetcher = Fetcher(home / "models")
-        self._engines = known_engines()
+        self._engines = known_engines(pythons)
 
     # -- choosing
 
