@@ -39,15 +39,14 @@ def main() -> None:
     args = parser.parse_args()
     rows = [once(args.file) for _ in range(args.rounds)]
     for name, values in zip(NAMES, zip(*rows, strict=True), strict=True):
-        print(f"{name}: {1000 * statistics.median(values):.0f} ms ({1000 * min(values):.0f} to {1000 * max(values):.0f})")
+        low, middle, high = (1000 * figure(values) for figure in (min, statistics.median, max))
+        print(f"{name}: {middle:.0f} ms ({low:.0f} to {high:.0f})")
 
 
 def once(weights: Path) -> list[float]:
     """Seconds of each part in one fresh process."""
     begun = time.monotonic()
-    done = subprocess.run(  # noqa: S603 - this program itself
-        [sys.executable, "-c", PROGRAM, str(weights)], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", PROGRAM, str(weights)], capture_output=True, text=True, check=True)
     *parts, first = (float(number) for number in done.stdout.splitlines()[-1].split())
     return [*parts, first - begun]
 

@@ -90,8 +90,8 @@ def main() -> None:
     for held, answer, good in results:
         if args.all or not good:
             print(f"{'+' if good else '-'} {held.question}\n    wanted {', '.join(held.facts)}; got: {answer}")
-    good = sum(one for _, _, one in results)
-    print(f"{args.part}: {good} of {len(results)} useful, {100 * good / len(results):.1f} %")
+    count = sum(one for _, _, one in results)
+    print(f"{args.part}: {count} of {len(results)} useful, {100 * count / len(results):.1f} %")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,6 +38,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=16)
     parser.add_argument("--length", type=int, default=256)
     parser.add_argument("--rate", type=float, default=4e-3)
+    parser.add_argument("--seed", type=int, default=SEED, help="of the questions; another one to go on with --start")
+    parser.add_argument("--naming", type=float, default=0.5, help="weight of naming the fact")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--start", type=Path, help="weights of an earlier run with the same tokenizer, to go on from")
     parser.add_argument("--tokenizer", type=Path, help="a tokenizer to use instead of learning one")
@@ -51,10 +54,12 @@ def main() -> None:
     if args.start:
         network.load_state_dict(torch.load(args.start, weights_only=True))
     print(f"{len(facts)} facts, {network.parameter_count():,} parameters", flush=True)
-    teacher = Teacher(facts, tokenizer, SEED, SHARES)
+    teacher = Teacher(facts, tokenizer, args.seed, SHARES)
     figures = fit(network, teacher, args)
     torch.save(network.state_dict(), args.out / "guide.pt")
     gguf_file.write(args.out / "guide.gguf", network, tokenizer)
+    if args.start:
+        figures["before"] = json.loads((args.start.parent / "training.json").read_text(encoding="utf-8"))
     (args.out / "training.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
@@ -69,7 +74,7 @@ def learn_tokenizer(facts: dict[str, Fact]) -> tokens.Tokenizer:
     return tokens.learn(texts)
 
 
-def fit(network: Network, teacher: Teacher, args: argparse.Namespace) -> dict[str, float]:
+def fit(network: Network, teacher: Teacher, args: argparse.Namespace) -> dict[str, Any]:
     """Trains in place; answers with steps, seconds, tokens and last losses."""
     names = nn.Linear(network.shape.width, len(teacher.facts))
     matrices = [weight for weight in network.blk.parameters() if weight.dim() == 2]
@@ -86,7 +91,7 @@ def fit(network: Network, teacher: Teacher, args: argparse.Namespace) -> dict[st
         muon.rate = adam.param_groups[0]["lr"] = args.rate * schedule(progress, steps)
         batch = teacher.batch(args.rows, args.length, cut_share=0.6 + 0.25 * progress)
         answer_loss, name_loss = losses(network, names, batch)
-        (answer_loss + 0.5 * name_loss).backward()
+        (answer_loss + args.naming * name_loss).backward()
         nn.utils.clip_grad_norm_([*others, *names.parameters()], 1.0)
         muon.step()
         adam.step()

@@ -164,6 +164,8 @@ class SpecRegistry:
     def _load_packaged(self, folder: Path) -> None:
         for path in sorted(folder.glob("*.json")):
             document = json.loads(path.read_bytes())
+            if "model_specs" not in document:
+                continue  # facts about the weights, beside their spec
             for entry in document.get("model_specs", ()):
                 uri = entry.get("model_uri")
                 if isinstance(uri, str) and "://" not in uri and not uri.startswith("/"):

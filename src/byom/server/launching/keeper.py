@@ -37,7 +37,8 @@ MOST_FAILED = 100
 class Keeper:
     """A `byom.server.launching.weights_keeper.WeightsKeeper`. Belongs to one event loop.
 
-    ``pythons``: interpreters of engines that have an environment of their own, by name. ``restore``: load what was loaded when the hub ended; else everything waits for its first call.
+    ``pythons``: interpreters of engines that have an environment of their own, by name. ``restore``: load what was
+    loaded when the hub ended; else everything waits for its first call.
     """
 
     def __init__(
