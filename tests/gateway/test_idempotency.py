@@ -113,6 +113,7 @@ async def test_those_who_wait_are_told_when_the_hub_stops(rig: Rig, upstream: Fa
         for line in (one, other):
             await line.send(post(BODY, "Idempotency-Key: k1"))
         await until(lambda: any(entry.waiting for entry in rig.gateway.idempotency._entries.values()))
+        await until(lambda: upstream.requests)
         await rig.gateway.drain(0.0)
         assert [(await line.reply()).status for line in (one, other)] == [503, 503]
     assert len(upstream.requests) == 1
