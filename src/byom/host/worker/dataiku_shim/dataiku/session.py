@@ -28,7 +28,7 @@ def api_client() -> Any:
                 f"dataiku.api_client() talks to a BYOM hub: set the variable {name}, or call set_remote_dss"
             )
     try:
-        from dataikuapi import DSSClient  # type: ignore[import-not-found, unused-ignore]
+        from dataikuapi import DSSClient
     except ModuleNotFoundError as error:
         raise RuntimeError(
             f"dataiku.api_client() needs the module {error.name}: pip install dataiku-api-client six"
