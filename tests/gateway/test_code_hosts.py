@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
+from msgspec import structs
 
 from byom.catalog.snapshot import Circuit, Retry
 from byom.testing import Behavior, FakeUpstream, Response
-from tests.gateway.rig import Rig, target_of
+from tests.gateway.rig import Rig, target_of, until
 from tests.gateway.wire import body_of, post, wire
 
 pytestmark = pytest.mark.parametrize("server", ["own", "asgi"])
@@ -61,3 +63,24 @@ async def test_tokens_that_the_host_has_guessed_are_marked_in_the_ledger(rig: Ri
     async with wire(rig.port) as line:
         assert (await line.call(post(body_of()))).status == 200
     assert [(row.prompt_tokens, row.estimated) for row in rig.rows] == [(5, True)]
+
+
+@pytest.mark.parametrize("between", [False, True], ids=["moved", "started-anew"])
+async def test_a_call_that_finds_its_process_gone_goes_where_the_next_one_is(
+    rig: Rig, upstream: FakeUpstream, between: bool
+) -> None:
+    live = target_of(upstream, trusted=True)
+    async with FakeUpstream() as away:
+        gone = target_of(away, trusted=True)
+    rig.change_route(target=gone, retry=Retry(attempts=2, base_delay=0.2))
+
+    async def wake(connection: str) -> None:
+        rig.change_route(target=live)
+
+    rig.gateway.wake = wake
+    async with wire(rig.port) as line:
+        call = asyncio.ensure_future(line.call(post(body_of())))
+        await until(lambda: any(one.attempt_list for one in rig.gateway.active))
+        rig.change_route(target=structs.replace(gone, host="", port=0) if between else live)
+        assert (await call).status == 200
+    assert len(upstream.requests) == 1

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
 
-LONGER_FILES = {"src/byom/gateway/exchange.py": 456}
+LONGER_FILES = {"src/byom/gateway/exchange.py": 450}
 """Only ever shrinks: one state machine of a call, which reads worse in two halves."""
 LONGER_FUNCTIONS: dict[str, int] = {}
 """Only ever shrinks."""

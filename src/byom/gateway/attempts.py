@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -102,7 +103,27 @@ async def _again(exchange: Exchange, delay: float) -> None:
     exchange.begin_wait()
     await asyncio.sleep(delay)
     exchange.end_wait()
+    _follow(exchange)
     exchange.dispatch()
+
+
+async def wake(exchange: Exchange, start: Callable[[str], Awaitable[None]]) -> None:
+    """Wait for the model's process to start, then make the attempt under the catalog that knows its place."""
+    exchange.begin_wait()
+    await start(exchange.route.connection)
+    exchange.end_wait()
+    _follow(exchange)
+    exchange.attempts -= 1
+    exchange.dispatch()
+
+
+def _follow(exchange: Exchange) -> None:
+    """Go where the model's process is now. Only for processes that this hub started: they come and go."""
+    route = exchange.gateway.snapshot.routes.get(exchange.route.name)
+    if exchange.route.target.trusted and route is not None and route.target is not exchange.route.target:
+        exchange.plan = exchange.gateway.plan(exchange.head, route, exchange.plan.kind)
+        exchange.route = route
+        exchange.upstream = exchange.plan.upstream
 
 
 def _fall_back(exchange: Exchange, status: int, code: str) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +71,7 @@ class Exchange:
     fresh_only = False
     attempt_began = 0.0
     _task: asyncio.Task[None] | None = None
+    _woken = False
     _wait_began = 0.0
     _wait_for_limit = False
 
@@ -118,8 +119,9 @@ class Exchange:
         self.attempts_here += 1
         name = self.route.connection
         if not self.route.target.host:
-            if self.gateway.wake is not None and self.attempts_here == 1:
-                self.spawn(self._wake(self.gateway.wake))
+            if self.gateway.wake is not None and not self._woken:
+                self._woken = True
+                self.spawn(attempts.wake(self, self.gateway.wake))
                 return
             attempts.failed(self, Unavailable(f"The connection {name!r} is not running now.", retry_after=1.0))
             return
@@ -136,19 +138,6 @@ class Exchange:
             self.spawn(self._connect(pool))
         else:
             self.send(connection, self.sent_body or self._prepare_body())
-
-    async def _wake(self, wake: Callable[[str], Awaitable[None]]) -> None:
-        """Wait for the model's process to start, then make the attempt under the catalog that knows its place."""
-        self.begin_wait()
-        await wake(self.route.connection)
-        self.end_wait()
-        route = self.gateway.snapshot.routes.get(self.route.name)
-        if route is not None:
-            self.plan = self.gateway.plan(self.head, route, self.plan.kind)
-            self.route = route
-            self.upstream = self.plan.upstream
-        self.attempts -= 1
-        self.dispatch()
 
     async def _connect(self, pool: Pool) -> None:
         self.attempt_began = perf_counter()
