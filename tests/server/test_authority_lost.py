@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from byom.limits.local import LocalLimiter
 from byom.limits.remote import RemoteLimiter
 from byom.server import metrics
 from byom.server.hub import Hub
+from byom.server.launching.catalog_weights import CatalogWeights
+from byom.server.launching.keeper import Keeper
 from byom.server.measures import Measures
 from byom.settings import Settings, load_settings
 from byom.testing import FakeUpstream
@@ -31,6 +34,10 @@ class OnlyOne:
     def __init__(self, limiter: RemoteLimiter) -> None:
         self.limiter = limiter
         self.code = NoCode()
+
+    @functools.cached_property
+    def weights(self) -> Keeper:
+        return Keeper(CatalogWeights(self.hub.catalog, self.hub.gateway), self.hub.settings.home)
 
     async def measures(self) -> list[Measures]:
         return [metrics.measures(self.hub, 0)]
