@@ -25,7 +25,7 @@ from tests.server.api.served import ServedHub
 
 
 def wrong_data_is_refused(ctx: Any, response: Any, case: Any) -> bool | None:
-    """As schemathesis checks it, where the wrong part was sent: a parameter that is an empty list has no form in a URL."""
+    """As schemathesis checks it, where the wrong part was sent: an empty list in a query has no form in a URL."""
     sent = {name for name, _ in parse_qsl(urlsplit(response.request.url).query, keep_blank_values=True)}
     return negative_data_rejection(ctx, response, case) if set(case.query or {}) <= sent else None
 
