@@ -16,6 +16,7 @@ from byom.errors import ByomError, Unavailable
 from byom.host.child import Backoff, ChildHost, HostStartError
 from byom.server.code_front import CodeFront
 from byom.server.host_state import HostState, Stage
+from byom.server.host_target import host_target
 from byom.server.log_file import LogFile, log_path
 from byom.types.target import Target
 
@@ -155,7 +156,7 @@ class CodeHost:
         self._restarts = child.restarts
         self._watch(child)
         self._listening.set()
-        self._reporter.publish(self.name, _target(child))
+        self._reporter.publish(self.name, host_target(child, tell_user=True))
         if self._learning is not None:
             self._learning.cancel()
         self._learning = asyncio.ensure_future(self._learn(CodeFront.of(child)))
@@ -217,7 +218,7 @@ class CodeHost:
     async def _renamed(self, before: str) -> None:
         self._reporter.publish(before, None)
         if self._child is not None and self._child.running and self._listening.is_set():
-            self._reporter.publish(self.name, _target(self._child))
+            self._reporter.publish(self.name, host_target(self._child, tell_user=True))
         await self._log.move(log_path(self._folder, self.name))
 
     # -- how it is
@@ -249,17 +250,3 @@ def _stage(models: list[dict[str, Any]]) -> Stage:
 
 def _why(models: list[dict[str, Any]]) -> str:
     return "; ".join(dict.fromkeys(str(one["error"]) for one in models if one.get("error")))
-
-
-def _target(child: ChildHost) -> Target:
-    """Where the calls go. Raises `Unavailable` when it does not listen."""
-    port = int(child.base_url.rpartition(":")[2].partition("/")[0])
-    return Target(
-        scheme="http",
-        host="127.0.0.1",
-        port=port,
-        base_path="/v1",
-        authorization=f"Bearer {child.token}",
-        trusted=True,
-        tell_user=True,
-    )

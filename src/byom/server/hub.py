@@ -19,10 +19,10 @@ from byom.ledger.request_id import new_id
 from byom.limits.local import LocalLimiter
 from byom.server import metrics, spending
 from byom.server.app import HubApp
-from byom.server.builtin_target import builtin_target
 from byom.server.catalog_source import CatalogSource
 from byom.server.code_hosts import CodeHosts
 from byom.server.description import describe
+from byom.server.host_target import host_target
 from byom.server.launching.catalog_weights import CatalogWeights
 from byom.server.launching.keeper import Keeper
 from byom.server.launching.launching import Launching
@@ -249,7 +249,7 @@ class Hub:
         self.catalog.set_runtime_target(BUILTIN, target)
 
     def _builtin_ready(self, child: ChildHost) -> None:
-        self.use_builtin(builtin_target(child))
+        self.use_builtin(host_target(child))
 
     @property
     def logs(self) -> Path:

@@ -22,11 +22,11 @@ from byom.gateway.named import Question
 from byom.host.child import ChildHost, HostStartError
 from byom.limits.authority import Authority
 from byom.limits.local import LocalLimiter
-from byom.server.builtin_target import builtin_target
 from byom.server.code_hosts import CodeHosts
 from byom.server.control import AskFailed, decode, encode
 from byom.server.home import socket_folder
 from byom.server.host_state import HostState
+from byom.server.host_target import host_target
 from byom.server.launching import remote_keeper
 from byom.server.launching.keeper import Keeper
 from byom.server.launching.worker_source import WorkerSource
@@ -174,7 +174,7 @@ class Supervisor:
             log.error("the built-in models did not start: %s", error)
 
     def _builtin_ready(self, child: ChildHost) -> None:
-        self._target = builtin_target(child)
+        self._target = host_target(child)
         for place in self._places:
             place.tell("builtin", self._target)
 

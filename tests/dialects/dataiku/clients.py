@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.dialects.client_program import ClientProgram, client_program
 from tests.dialects.older_clients import folder_of
 
 PROGRAM = Path(__file__).with_name("program.py")
@@ -34,24 +30,13 @@ class ClientError(Exception):
 class DataikuClient:
     """Runs code with one release of the client, in a process of its own."""
 
-    def __init__(self, process: subprocess.Popen[str], series: int) -> None:
-        self._process = process
+    def __init__(self, program: ClientProgram, series: int) -> None:
+        self._program = program
         self.series = series
 
     def run(self, code: str, *, url: str, key: str) -> Any:
         """What the code returns, through JSON. Raises `ClientError` with what it raised."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"code": code, "url": url, "key": key}) + "\n")
-        self._process.stdin.flush()
-        guard = threading.Timer(ANSWER_SECONDS, self._process.kill)
-        guard.start()
-        try:
-            line = self._process.stdout.readline()
-        finally:
-            guard.cancel()
-        assert line, "the program of the client ended"
-        answer = json.loads(line)
+        answer = self._program.ask(code=code, url=url, key=key)
         if "classes" in answer:
             raise ClientError(answer["text"], answer["classes"])
         return answer["result"]
@@ -59,19 +44,6 @@ class DataikuClient:
 
 @contextmanager
 def dataiku_client(series: int) -> Iterator[DataikuClient]:
-    environment = {**os.environ, "NO_PROXY": "*"}
-    if series == 14:
-        environment["PYTHONPATH"] = str(folder_of("dataiku-14"))
-    process = subprocess.Popen(
-        [sys.executable, "-P", str(PROGRAM)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        env=environment,
-    )
-    with process:
-        try:
-            yield DataikuClient(process, series)
-        finally:
-            process.kill()
+    folder = folder_of("dataiku-14") if series == 14 else None
+    with client_program(PROGRAM, folder=folder, seconds=ANSWER_SECONDS) as program:
+        yield DataikuClient(program, series)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 from fastapi import Request
@@ -22,7 +22,8 @@ from byom.server.api.problems import of_exception
 EVENT_STREAM = "text/event-stream"
 KEEPALIVE_SECONDS = 15.0
 Tell = Callable[[str, Mapping[str, Any]], None]
-Work = Callable[[Tell], Coroutine[Any, Any, BaseModel]]
+Outcome = TypeVar("Outcome", bound=BaseModel)
+Work: TypeAlias = Callable[[Tell], Coroutine[Any, Any, Outcome]]
 
 
 def streamed(schema: str, status: int = 200) -> dict[int | str, dict[str, Any]]:
@@ -38,7 +39,7 @@ def streamed(schema: str, status: int = 200) -> dict[int | str, dict[str, Any]]:
     }
 
 
-async def answer(request: Request, work: Work) -> BaseModel | Response:
+async def answer(request: Request, work: Work[Outcome]) -> Outcome | Response:
     """The outcome of ``work``, or its events as they come. ``work`` is given what tells of its progress."""
     if EVENT_STREAM in request.headers.get("accept", ""):
         return StreamingResponse(_events(work), media_type=EVENT_STREAM)
@@ -49,7 +50,7 @@ def _quiet(_kind: str, _news: Mapping[str, Any]) -> None:
     """Nobody listens."""
 
 
-async def _events(work: Work) -> AsyncIterator[bytes]:
+async def _events(work: Work[Outcome]) -> AsyncIterator[bytes]:
     news: asyncio.Queue[bytes | None] = asyncio.Queue()
     task = asyncio.ensure_future(work(lambda kind, told: news.put_nowait(event(kind, told))))
     task.add_done_callback(lambda _: news.put_nowait(None))

@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Query, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from byom.catalog.edits import merge
-from byom.catalog.snapshot import Route
-from byom.errors import ByomError
-from byom.server.api import probing
-from byom.server.api.access import Caller
-from byom.server.api.departure import while_there
+from byom.server.api import event_stream, probing
 from byom.server.api.dependencies import CallerOf, DryRun, HubOf
-from byom.server.api.problems import of_exception
 from byom.server.api.schemas import model as schemas
 from byom.server.api.schemas.fields import Filter
 from byom.server.api.schemas.hub import Deletion
-from byom.server.api.schemas.probe import AbilityReport, ProbePlan
-from byom.server.api.services import Hub
+from byom.server.api.schemas.probe import AbilityReport
 from byom.server.api.standing import with_states
 from byom.upstream.probe import Finding, Kind
 
 router = APIRouter(prefix="/api/models", tags=["models"])
-EVENT_STREAM = "text/event-stream"
-KEEPALIVE_SECONDS = 15.0
-_STREAMED: dict[int | str, dict[str, Any]] = {
-    200: {
-        "content": {
-            EVENT_STREAM: {"schema": {"type": "string"}},
-            "application/json": {"schema": {"$ref": "#/components/schemas/AbilityReport"}},
-        },
-        "description": "The report; as events `plan`, `finding` (one each), `report` or `error`, where asked for.",
-    }
-}
 
 
 @router.get("")
@@ -53,7 +34,7 @@ async def create_model(body: schemas.ModelIn, hub: HubOf, caller: CallerOf) -> s
     return schemas.Model.of(await hub.catalog.models.create(merge({}, body.fields()), actor=caller.actor))
 
 
-@router.post("/{name:path}/probe", responses=_STREAMED, response_model=AbilityReport)
+@router.post("/{name:path}/probe", responses=event_stream.streamed("AbilityReport"), response_model=AbilityReport)
 async def probe_model(
     name: str,
     request: Request,
@@ -65,52 +46,22 @@ async def probe_model(
     kind: Annotated[Kind, Query(description="What the model is for, where that is known.")] = "auto",
     timeout: Annotated[float, Query(gt=0, le=600, description="Seconds for each call.")] = probing.DEFAULT_TIMEOUT,
 ) -> AbilityReport | Response:
-    """Find out what the model can do, by asking it, and keep what was found. Spends tokens."""
+    """Find out what the model can do, by asking it, and keep what was found. Spends tokens.
+
+    As events: `plan`, then a `finding` for each ability.
+    """
     plan = probing.plan_of(hub, name, kind)
     probing.require_consent(plan, spend=spend)
     route = probing.route_of(hub, name)
-    if EVENT_STREAM in request.headers.get("accept", ""):
-        events = _probe_events(hub, route, caller, plan, kind, timeout)
-        return StreamingResponse(events, media_type=EVENT_STREAM)
-    return await while_there(request, probing.run(hub, route, caller, kind=kind, timeout=timeout))
 
+    async def work(tell: event_stream.Tell) -> AbilityReport:
+        def progress(ability: str, finding: Finding) -> None:
+            tell("finding", {"ability": ability, **msgspec.to_builtins(finding)})
 
-async def _probe_events(
-    hub: Hub, route: Route, caller: Caller, plan: ProbePlan, kind: Kind, timeout: float
-) -> AsyncIterator[bytes]:
-    """Ends with ``report`` or ``error``. The probe stops when nobody reads any more."""
-    news: asyncio.Queue[bytes | None] = asyncio.Queue()
+        tell("plan", plan.model_dump())
+        return await probing.run(hub, route, caller, kind=kind, timeout=timeout, progress=progress)
 
-    def progress(ability: str, finding: Finding) -> None:
-        news.put_nowait(_event("finding", {"ability": ability, **msgspec.to_builtins(finding)}))
-
-    work = asyncio.ensure_future(probing.run(hub, route, caller, kind=kind, timeout=timeout, progress=progress))
-    work.add_done_callback(lambda _: news.put_nowait(None))
-    try:
-        yield _event("plan", plan.model_dump())
-        while True:
-            try:
-                event = await asyncio.wait_for(news.get(), KEEPALIVE_SECONDS)
-            except TimeoutError:
-                event = b": still probing\n\n"
-            if event is None:
-                break
-            yield event
-        failure = work.exception()
-        if failure is None:
-            yield _event("report", work.result().model_dump(mode="json"))
-            return
-        known = of_exception(failure) if isinstance(failure, Exception) else None
-        yield _event("error", (known or ByomError("A fault of the hub; its log has the details.")).body())
-        if known is None:
-            raise failure
-    finally:
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
-
-
-def _event(name: str, data: Any) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(data))
+    return await event_stream.answer(request, work)
 
 
 @router.get("/{name:path}")

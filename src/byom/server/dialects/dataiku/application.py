@@ -12,8 +12,9 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from byom.errors import ByomError, PayloadTooLarge
+from byom.errors import ByomError
 from byom.gateway.asgi import Receive, Scope, Send
+from byom.server.dialects.bodies import body_of
 from byom.server.dialects.dataiku import openai_surface
 from byom.server.dialects.dataiku.calls import Calls
 from byom.server.dialects.dataiku.failure import Failure, not_served
@@ -68,7 +69,7 @@ class DataikuApp:
         if _IMPERSONATION in headers:
             raise not_served("The request is made in another user's name (X-DKU-ProxyUser).")
         call, places = find(scope["method"], path)
-        body = await _body(receive, self._hub.gateway.settings.max_body_bytes)
+        body = await body_of(receive, self._hub.gateway.settings.max_body_bytes)
         request_id = headers.get(b"x-request-id", b"").decode("latin-1")
         request = Request(
             token=token,
@@ -109,23 +110,6 @@ def api_path(path: str) -> str:
 def _refusal(error: Failure | ByomError) -> Json:
     failure = Failure.of_error(error) if isinstance(error, ByomError) else error
     return Json(failure.body(), failure.status, failure.retry_after)
-
-
-async def _body(receive: Receive, limit: int) -> bytes | None:
-    """``None`` when the caller went away meanwhile."""
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        part = message.get("body", b"")
-        size += len(part)
-        if size > limit:
-            raise PayloadTooLarge(f"The request's body is larger than {limit} bytes.")
-        parts.append(part)
-        if not message.get("more_body"):
-            return b"".join(parts)
 
 
 async def _follow(work: Awaitable[None], receive: Receive) -> None:

@@ -13,10 +13,11 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from byom.errors import ByomError, PayloadTooLarge, PermissionDenied
+from byom.errors import ByomError, PermissionDenied
 from byom.gateway import answers
 from byom.gateway.asgi import GatewayApp, Receive, Scope, Send
 from byom.gateway.http.head import RequestHead
+from byom.server.dialects.bodies import body_of
 from byom.server.dialects.xinference.request import Json, Request
 from byom.server.dialects.xinference.routes import Route, find
 from byom.server.dialects.xinference.services import Services
@@ -77,7 +78,7 @@ class XinferenceApp:
             self._caller(token, None)  # strangers are not told what there is
             raise
         caller = self._caller(token, route)
-        body = await _body(receive, self._hub.gateway.settings.max_body_bytes)
+        body = await body_of(receive, self._hub.gateway.settings.max_body_bytes)
         if body is None:
             return None
         query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
@@ -103,23 +104,6 @@ class XinferenceApp:
         if error.status == 401:
             lines += b"www-authenticate: Bearer\r\n"
         await _send(send, error.status, lines, answers.error_body(error))
-
-
-async def _body(receive: Receive, limit: int) -> bytes | None:
-    """``None`` when the caller went away meanwhile."""
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        part = message.get("body", b"")
-        size += len(part)
-        if size > limit:
-            raise PayloadTooLarge(f"The request's body is larger than {limit} bytes.")
-        parts.append(part)
-        if not message.get("more_body"):
-            return b"".join(parts)
 
 
 async def _send(send: Send, status: int, lines: bytes, body: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Where the built-in models answer."""
+"""Where the calls go of models that a host process serves."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from byom.host.child import ChildHost
 
 
-def builtin_target(child: ChildHost) -> Target:
-    """Where the calls of a host process go that listens. Raises `Unavailable` when it does not."""
+def host_target(child: ChildHost, *, tell_user: bool = False) -> Target:
+    """The place of a process that listens. Raises `Unavailable` when it does not."""
     port = int(child.base_url.rpartition(":")[2].partition("/")[0])
     return Target(
         scheme="http",
@@ -20,4 +20,5 @@ def builtin_target(child: ChildHost) -> Target:
         base_path="/v1",
         authorization=f"Bearer {child.token}",
         trusted=True,
+        tell_user=tell_user,
     )
